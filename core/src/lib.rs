@@ -1,0 +1,8 @@
+//! drywire: a protocol engine that can be run dry.
+
+#![no_std]
+#![forbid(unsafe_code)]
+
+extern crate alloc;
+#[cfg(test)]
+extern crate std;

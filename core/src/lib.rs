@@ -6,3 +6,9 @@
 extern crate alloc;
 #[cfg(test)]
 extern crate std;
+
+pub mod conn;
+pub mod engine;
+mod tick;
+
+pub use tick::Tick;

@@ -1,0 +1,544 @@
+//! A connection's buffers and lifecycle around its session.
+
+use crate::conn::{
+    Cx, Deadline, Fault, FaultKind, Limits, Outbox, Peer, Scratch, Session, Slices, Stop, Taken,
+    Wants,
+};
+use crate::engine::{ConnId, JobId, World};
+use crate::tick::Tick;
+use alloc::vec::Vec;
+use core::fmt;
+
+/// One connection: a [`Session`], the input it has not consumed, its [`Outbox`] and where it is
+/// in its life. An [`Engine`](crate::engine::Engine) holds many; alone it is driven with a
+/// [`World`].
+///
+/// Feed: [`room`](Self::room) + [`ingest`](Self::ingest) or [`receive`](Self::receive),
+/// [`end_of_input`](Self::end_of_input), [`resume`](Self::resume), [`tick`](Self::tick),
+/// [`sent`](Self::sent), [`was_shut_down`](Self::was_shut_down).
+/// Ask: [`wants`](Self::wants), [`deadline`](Self::deadline), [`outgoing`](Self::outgoing),
+/// [`close_reason`](Self::close_reason).
+/// Command: [`close`](Self::close), [`abort`](Self::abort).
+///
+/// ```text
+///   Open ──peer's end, quit, close, fault──► Draining ──all sent──► (SHUTDOWN) ──► Lingering
+///    │                                          │                                     │
+///    └───────────── abort, no progress ─────────┴──────────► Over (CLOSE) ◄── end, time, bytes
+/// ```
+pub struct Conn<S> {
+    /// None for a connection that was refused at the door.
+    session: Option<S>,
+    id: ConnId,
+    phase: Phase,
+    /// The peer has ended its input, or the transport says so.
+    ended: bool,
+    /// Why the session stopped last; `None` before the first input.
+    stop: Stop,
+    reason: Option<CloseReason>,
+    /// Input received and not consumed.
+    carry: Vec<u8>,
+    out: Outbox,
+    /// Draining: last progress. Lingering: when it began.
+    since: Tick,
+    /// Bytes discarded while lingering.
+    discarded: usize,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    /// Input is executed.
+    Open,
+    /// No more input is executed; answers may still come from jobs, output is being sent.
+    Draining,
+    /// Our side is shut down; input is discarded.
+    Lingering,
+    /// The socket can go.
+    Over,
+}
+
+/// Why a connection ended: the one answer to that question.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum CloseReason {
+    /// The peer ended its input and everything owed was delivered.
+    PeerDone,
+    /// The protocol ended it (`quit`).
+    Finished,
+    /// This side closed it (drain, shutdown).
+    Local,
+    /// Refused at the door: too many connections.
+    Refused,
+    /// The peer broke the protocol.
+    Fault(Fault),
+    /// The peer took none of its output for too long.
+    SlowReader,
+    /// The transport failed.
+    Transport(TransportError),
+}
+
+impl fmt::Display for CloseReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::PeerDone => f.write_str("the peer was done"),
+            Self::Finished => f.write_str("the protocol ended it"),
+            Self::Local => f.write_str("closed by this side"),
+            Self::Refused => f.write_str("refused: too many connections"),
+            Self::Fault(fault) => write!(f, "{fault}"),
+            Self::SlowReader => f.write_str("the peer took no output for too long"),
+            Self::Transport(e) => write!(f, "transport failed: {e}"),
+        }
+    }
+}
+
+/// How a transport failed, as far as hosts tell them apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum TransportError {
+    /// The peer reset the connection.
+    Reset,
+    /// The peer cannot be reached any more.
+    TimedOut,
+    /// Anything else.
+    Other,
+}
+
+impl fmt::Display for TransportError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Reset => "reset by peer",
+            Self::TimedOut => "timed out",
+            Self::Other => "I/O error",
+        })
+    }
+}
+
+impl<S: Session> Conn<S> {
+    /// A connection that was just accepted.
+    pub fn open(now: Tick, id: ConnId, peer: &Peer, world: &mut World<S>) -> Self {
+        let mut out = Outbox::new();
+        let session = S::open(&mut Cx::new(now, id, &mut out, world), peer);
+        let mut conn = Self::new(id, Some(session), out, Phase::Open);
+        conn.settle(now, world);
+        conn
+    }
+
+    /// A connection past the limit: it is told so and closed.
+    pub fn refused(now: Tick, id: ConnId, world: &mut World<S>) -> Self {
+        let mut out = Outbox::new();
+        out.put(S::refusal(&mut world.shared));
+        let mut conn = Self::new(id, None, out, Phase::Draining);
+        conn.reason = Some(CloseReason::Refused);
+        conn.since = now;
+        conn
+    }
+
+    fn new(id: ConnId, session: Option<S>, out: Outbox, phase: Phase) -> Self {
+        Self {
+            session,
+            id,
+            phase,
+            ended: false,
+            stop: Stop::NeedInput(1),
+            reason: None,
+            carry: Vec::new(),
+            out,
+            since: Tick::ZERO,
+            discarded: 0,
+        }
+    }
+
+    /// Lends the part of `scratch` that input is to be read into, with carry-over in front of it.
+    /// Empty when the connection does not want READ.
+    pub fn room<'b>(&self, scratch: &'b mut Scratch) -> &'b mut [u8] {
+        let start = self.carry.len().min(scratch.buf.len());
+        scratch.buf[..start].copy_from_slice(&self.carry[..start]);
+        if self.wants_read() { &mut scratch.buf[start..] } else { &mut [] }
+    }
+
+    /// The host read `n` bytes into what [`Conn::room`] lent, just now, from the same `scratch`.
+    /// Zero is no input, not the end of it.
+    ///
+    /// # Panics
+    /// If `n` is more than was lent: caller misuse.
+    pub fn ingest(&mut self, now: Tick, world: &mut World<S>, scratch: &Scratch, n: usize) {
+        let len = self.carry.len() + n;
+        assert!(len <= scratch.buf.len(), "ingest({n}) past the end of the scratch buffer");
+        if self.phase == Phase::Open {
+            self.execute(now, world, Some(&scratch.buf[..len]), n);
+        } else {
+            self.discard(n);
+        }
+        self.settle(now, world);
+    }
+
+    /// Takes input from the caller's memory, copying what is left over. Returns how many bytes
+    /// were taken: fewer than given only when a cap is reached; offer the rest again when READ is
+    /// wanted.
+    pub fn receive(&mut self, now: Tick, world: &mut World<S>, bytes: &[u8]) -> usize {
+        if !self.wants_read() || bytes.is_empty() {
+            return 0;
+        }
+        if self.phase != Phase::Open {
+            self.discard(bytes.len());
+            self.settle(now, world);
+            return bytes.len();
+        }
+        let n = bytes.len().min(world.limits.input - self.carry.len());
+        if self.carry.is_empty() {
+            self.execute(now, world, Some(&bytes[..n]), n);
+        } else {
+            self.carry.extend_from_slice(&bytes[..n]);
+            self.execute(now, world, None, n);
+        }
+        self.settle(now, world);
+        n
+    }
+
+    /// The peer will send no more (end of file). What was received before is still answered.
+    pub fn end_of_input(&mut self, now: Tick, world: &mut World<S>) {
+        if !self.ended {
+            self.ended = true;
+            self.since = now;
+            self.settle(now, world);
+        }
+    }
+
+    /// Continues after AGAIN.
+    pub fn resume(&mut self, now: Tick, world: &mut World<S>) {
+        if self.phase == Phase::Open && self.wants_again(&world.limits) {
+            self.execute(now, world, None, 0);
+            self.settle(now, world);
+        }
+    }
+
+    /// Delivers a message another connection posted.
+    pub fn post(&mut self, now: Tick, world: &mut World<S>, message: S::Message) {
+        if self.phase == Phase::Open {
+            self.with_session(now, world, |session, cx| session.on_post(cx, message));
+            self.settle(now, world);
+        }
+    }
+
+    /// Brings the result of a job back.
+    pub fn done(
+        &mut self,
+        now: Tick,
+        world: &mut World<S>,
+        job: JobId,
+        output: <S::Job as crate::conn::Job>::Output,
+    ) {
+        if matches!(self.phase, Phase::Open | Phase::Draining) {
+            self.with_session(now, world, |session, cx| session.on_done(cx, job, output));
+            if self.stop == Stop::Waiting {
+                self.stop = Stop::Budget;
+            }
+            self.since = now;
+            self.settle(now, world);
+        }
+    }
+
+    /// Time has passed. Cheap when nothing is due.
+    pub fn tick(&mut self, now: Tick, world: &mut World<S>) {
+        let Some(due) = self.deadline(&world.limits) else { return };
+        if due.at > now {
+            return;
+        }
+        match self.phase {
+            Phase::Open if self.stalled(&world.limits).is_some_and(|d| d.at <= now) => {
+                self.reason = Some(CloseReason::SlowReader);
+                self.over(now, world);
+            }
+            Phase::Open => {
+                if let Some(Err(fault)) = self.with_session(now, world, |s, cx| s.on_tick(cx)) {
+                    self.fault(now, fault);
+                }
+            }
+            Phase::Draining => {
+                self.reason = Some(CloseReason::SlowReader);
+                self.over(now, world);
+            }
+            Phase::Lingering => self.over(now, world),
+            Phase::Over => {}
+        }
+        self.settle(now, world);
+    }
+
+    /// The unsent bytes, in order.
+    #[must_use]
+    pub fn outgoing(&self) -> Slices<'_> {
+        self.out.slices()
+    }
+
+    /// Unsent bytes.
+    #[must_use]
+    pub fn outgoing_len(&self) -> usize {
+        self.out.len()
+    }
+
+    /// The host has sent the first `n` outgoing bytes; any part of them is fine.
+    ///
+    /// # Panics
+    /// If `n` is more than what is outgoing: caller misuse.
+    pub fn sent(&mut self, now: Tick, world: &mut World<S>, n: usize) {
+        self.out.sent(n);
+        if n > 0 {
+            self.since = now;
+        }
+        self.settle(now, world);
+    }
+
+    /// The host has shut the write side down, as SHUTDOWN asked.
+    pub fn was_shut_down(&mut self, now: Tick, world: &mut World<S>) {
+        if self.phase == Phase::Draining {
+            self.phase = Phase::Lingering;
+            self.since = now;
+            self.settle(now, world);
+        }
+    }
+
+    /// What the connection wants now.
+    #[must_use]
+    pub fn wants(&self, limits: &Limits) -> Wants {
+        if self.phase == Phase::Over {
+            return Wants::CLOSE;
+        }
+        let mut wants = Wants::NOTHING;
+        if self.wants_read_below(limits.output_high) {
+            wants |= Wants::READ;
+        }
+        if !self.out.is_empty() {
+            wants |= Wants::WRITE;
+        }
+        if self.phase == Phase::Open && self.wants_again(limits) {
+            wants |= Wants::AGAIN;
+        }
+        if self.phase == Phase::Draining && self.out.is_empty() && !self.owes() {
+            wants |= Wants::SHUTDOWN;
+        }
+        wants
+    }
+
+    /// When [`Conn::tick`] is due next, and why.
+    #[must_use]
+    pub fn deadline(&self, limits: &Limits) -> Option<Deadline> {
+        match self.phase {
+            Phase::Open => {
+                let own = self.session.as_ref().and_then(S::deadline);
+                [own, self.stalled(limits)].into_iter().flatten().min()
+            }
+            Phase::Draining => self.stalled(limits),
+            Phase::Lingering => Some(Deadline { at: self.since + limits.linger, why: "linger" }),
+            Phase::Over => None,
+        }
+    }
+
+    /// Why the connection ended or is ending; `None` while it is open.
+    #[must_use]
+    pub fn close_reason(&self) -> Option<CloseReason> {
+        self.reason
+    }
+
+    /// Ends the connection from this side: complete messages already received are answered,
+    /// everything owed is sent, then it closes.
+    pub fn close(&mut self, now: Tick, world: &mut World<S>) {
+        if self.phase != Phase::Open {
+            return;
+        }
+        self.with_session(now, world, |session, cx| session.on_drain(cx));
+        self.reason = self.reason.or(Some(CloseReason::Local));
+        self.since = now;
+        self.settle(now, world);
+    }
+
+    /// Ends the connection at once; what is still owed fails with it, visibly for the peer.
+    pub fn abort(&mut self, now: Tick, world: &mut World<S>, reason: CloseReason) {
+        if self.phase != Phase::Over {
+            self.reason = self.reason.or(Some(reason));
+            self.over(now, world);
+        }
+    }
+
+    /// The session, for tests and for hosts that look in from outside.
+    #[must_use]
+    pub fn session(&self) -> Option<&S> {
+        self.session.as_ref()
+    }
+
+    /// Bytes of memory this connection holds outside itself.
+    #[must_use]
+    pub fn footprint(&self) -> usize {
+        self.carry.capacity() + self.out.footprint() + self.session.as_ref().map_or(0, S::footprint)
+    }
+
+    /// Runs the session over `input`, or over the carry-over if `None`. `fresh` bytes are new.
+    fn execute(&mut self, now: Tick, world: &mut World<S>, input: Option<&[u8]>, fresh: usize) {
+        let len = input.map_or(self.carry.len(), <[u8]>::len);
+        if matches!(self.stop, Stop::NeedInput(n) if len < n) {
+            if let Some(input) = input {
+                self.keep(input, 0, fresh);
+            }
+            return;
+        }
+        world.lend_memory(&mut self.out);
+        let Some(session) = self.session.as_mut() else { return };
+        let mut cx = Cx::new(now, self.id, &mut self.out, world);
+        let bytes = input.unwrap_or(&self.carry);
+        let taken =
+            session.on_input(&mut cx, bytes).and_then(|taken| check(taken, len, &world.limits));
+        match taken {
+            Ok(Taken { used, stop }) => {
+                self.stop = stop;
+                match input {
+                    Some(input) => self.keep(input, used, fresh),
+                    None if used == len => self.carry = Vec::new(),
+                    None => drop(self.carry.drain(..used)),
+                }
+                if stop == Stop::Closing {
+                    self.drain(now, CloseReason::Finished);
+                }
+            }
+            Err(fault) => self.fault(now, fault),
+        }
+    }
+
+    /// Makes `input[used..]` the carry-over; the last `fresh` bytes of `input` are not in it yet.
+    fn keep(&mut self, input: &[u8], used: usize, fresh: usize) {
+        if used == input.len() {
+            if self.carry.capacity() != 0 {
+                self.carry = Vec::new();
+            }
+        } else if used == 0 {
+            self.carry.extend_from_slice(&input[input.len() - fresh..]);
+        } else {
+            self.carry.clear();
+            self.carry.extend_from_slice(&input[used..]);
+        }
+    }
+
+    /// Takes every step of the lifecycle that needs nothing from outside.
+    fn settle(&mut self, now: Tick, world: &mut World<S>) {
+        if self.phase == Phase::Open && matches!(self.stop, Stop::NeedInput(_)) {
+            if self.ended {
+                let rest = core::mem::take(&mut self.carry);
+                match self.with_session(now, world, |session, cx| session.on_end(cx, &rest)) {
+                    Some(Err(fault)) => self.fault(now, fault),
+                    _ => self.drain(now, CloseReason::PeerDone),
+                }
+            } else if let Some(reason) = self.reason {
+                self.drain(now, reason);
+            }
+        }
+        if self.phase == Phase::Draining && self.ended && self.out.is_empty() && !self.owes() {
+            self.over(now, world);
+        }
+        if self.phase == Phase::Lingering
+            && (self.ended || self.discarded > world.limits.linger_bytes)
+        {
+            self.over(now, world);
+        }
+        if self.out.is_empty() && self.out.owns_memory() {
+            world.take_memory(&mut self.out);
+        }
+    }
+
+    /// When an ending connection whose peer takes no output is given up. While a job runs and
+    /// nothing is there to be sent, the job's own bound applies.
+    fn stalled(&self, limits: &Limits) -> Option<Deadline> {
+        let ending = self.ended || self.reason.is_some();
+        (ending && !self.out.is_empty())
+            .then(|| Deadline { at: self.since + limits.drain_stall, why: "drain" })
+    }
+
+    fn drain(&mut self, now: Tick, reason: CloseReason) {
+        self.phase = Phase::Draining;
+        self.reason = self.reason.or(Some(reason));
+        self.since = now;
+        self.carry = Vec::new();
+    }
+
+    fn fault(&mut self, now: Tick, fault: Fault) {
+        if let Some(session) = self.session.as_mut() {
+            session.on_fault(fault, &mut self.out);
+        }
+        self.drain(now, CloseReason::Fault(fault));
+    }
+
+    fn over(&mut self, now: Tick, world: &mut World<S>) {
+        self.phase = Phase::Over;
+        self.with_session(now, world, |session, cx| session.on_close(cx));
+        self.session = None;
+        self.carry = Vec::new();
+        self.out.clear();
+    }
+
+    fn discard(&mut self, n: usize) {
+        self.discarded = self.discarded.saturating_add(n);
+    }
+
+    fn owes(&self) -> bool {
+        self.session.as_ref().is_some_and(S::owes)
+    }
+
+    fn wants_read(&self) -> bool {
+        self.wants_read_below(usize::MAX)
+    }
+
+    /// A function of what is buffered, never of remembered edges (I4).
+    fn wants_read_below(&self, high: usize) -> bool {
+        !self.ended
+            && match self.phase {
+                Phase::Open => {
+                    self.reason.is_none()
+                        && matches!(self.stop, Stop::NeedInput(_))
+                        && self.out.len() < high
+                }
+                Phase::Lingering => true,
+                Phase::Draining | Phase::Over => false,
+            }
+    }
+
+    fn wants_again(&self, limits: &Limits) -> bool {
+        match self.stop {
+            Stop::Budget => self.out.len() < limits.output_high,
+            Stop::OutputFull => self.out.len() <= limits.output_low,
+            Stop::NeedInput(_) | Stop::Waiting | Stop::Closing => false,
+        }
+    }
+
+    fn with_session<R>(
+        &mut self,
+        now: Tick,
+        world: &mut World<S>,
+        f: impl FnOnce(&mut S, &mut Cx<'_, S>) -> R,
+    ) -> Option<R> {
+        let session = self.session.as_mut()?;
+        Some(f(session, &mut Cx::new(now, self.id, &mut self.out, world)))
+    }
+}
+
+/// A session that asks for the impossible would wait for ever: make that a visible failure.
+fn check(taken: Taken, len: usize, limits: &Limits) -> Result<Taken, Fault> {
+    debug_assert!(taken.used <= len, "a session consumed more than there is");
+    if let Stop::NeedInput(n) = taken.stop {
+        let left = len - taken.used;
+        debug_assert!(n > left, "a session needs {n} bytes and has {left}");
+        if n > limits.input {
+            return Err(Fault::new(FaultKind::TooLong, "a message is longer than the input limit"));
+        }
+    }
+    Ok(taken)
+}
+
+impl<S: fmt::Debug> fmt::Debug for Conn<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Conn")
+            .field("id", &self.id)
+            .field("phase", &self.phase)
+            .field("ended", &self.ended)
+            .field("stop", &self.stop)
+            .field("carry", &self.carry.len())
+            .field("outgoing", &self.out.len())
+            .field("session", &self.session)
+            .finish()
+    }
+}

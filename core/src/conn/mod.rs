@@ -1,0 +1,149 @@
+//! One connection: a protocol, its buffers and its lifecycle, without a socket.
+//!
+//! ```text
+//!             bytes from the peer                     bytes to the peer
+//!                    │                                        ▲
+//!   receive / ingest ▼                                        │ outgoing, sent
+//!   ┌──────────────────────────────── Conn ──────────────────────────────────┐
+//!   │  carry-over input  ──►  Session::on_input  ──►  Outbox                  │
+//!   │                         on_post, on_done, on_tick, on_end              │
+//!   └────────────────────────────────────────────────────────────────────────┘
+//!        wants() = READ | WRITE | AGAIN | SHUTDOWN | CLOSE        deadline()
+//! ```
+//!
+//! A host feeds bytes and time in, then looks at [`Conn::wants`] and [`Conn::deadline`]: facts
+//! that may be read at any time, in any order, any number of times. Nothing has to be polled
+//! "before" anything else.
+
+mod lifecycle;
+mod outbox;
+mod session;
+
+pub use lifecycle::{CloseReason, Conn, TransportError};
+pub use outbox::{Mark, Outbox, SHARE_FROM, Slices};
+pub use session::{Cx, Deadline, Fault, FaultKind, Job, NoJob, Peer, Session, Stop, Taken};
+
+use alloc::boxed::Box;
+use alloc::vec;
+use core::fmt;
+use core::ops::{BitOr, BitOrAssign};
+use core::time::Duration;
+
+/// What a connection wants from its host: a set of level facts.
+#[derive(Clone, Copy, Default, PartialEq, Eq, Hash)]
+pub struct Wants(u8);
+
+impl Wants {
+    /// Nothing: waiting for a job, a post or a deadline.
+    pub const NOTHING: Self = Self(0);
+    /// It has room for input.
+    pub const READ: Self = Self(1);
+    /// Output is waiting.
+    pub const WRITE: Self = Self(2);
+    /// It can go on without the socket: call `resume` after the others had their turn.
+    pub const AGAIN: Self = Self(4);
+    /// Everything owed is sent: shut the write side down, then say `was_shut_down`.
+    pub const SHUTDOWN: Self = Self(8);
+    /// It is over: close the socket and `release` it.
+    pub const CLOSE: Self = Self(16);
+
+    /// Whether all of `other` is wanted.
+    #[inline]
+    #[must_use]
+    pub const fn has(self, other: Self) -> bool {
+        self.0 & other.0 == other.0
+    }
+
+    /// The set as bits, in the order of the constants; part of the C ABI.
+    #[must_use]
+    pub const fn bits(self) -> u8 {
+        self.0
+    }
+}
+
+impl BitOr for Wants {
+    type Output = Self;
+    fn bitor(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
+}
+
+impl BitOrAssign for Wants {
+    fn bitor_assign(&mut self, other: Self) {
+        self.0 |= other.0;
+    }
+}
+
+impl fmt::Debug for Wants {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let names = [
+            (Self::READ, "READ"),
+            (Self::WRITE, "WRITE"),
+            (Self::AGAIN, "AGAIN"),
+            (Self::SHUTDOWN, "SHUTDOWN"),
+            (Self::CLOSE, "CLOSE"),
+        ];
+        f.debug_set().entries(names.iter().filter(|(w, _)| self.has(*w)).map(|(_, n)| n)).finish()
+    }
+}
+
+/// The caps and shares of one connection; the same for all connections of an engine.
+///
+/// The memory of a connection is at most `input` plus `output_high` plus the largest single
+/// reply of its protocol plus what the session holds ([`Session::footprint`]).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Unconsumed input held at most, in bytes; also the largest message that has to be in
+    /// memory in one piece. Default 64 KiB.
+    pub input: usize,
+    /// Output waiting from which no further message is started, in bytes. Default 64 KiB.
+    pub output_high: usize,
+    /// Output waiting down to which work is resumed, in bytes. Default 16 KiB.
+    pub output_low: usize,
+    /// Messages served in one turn before the other connections get theirs. Default 128.
+    pub messages_per_turn: u32,
+    /// How long a connection that is ending may go without its peer taking any output.
+    /// Default 10 s.
+    pub drain_stall: Duration,
+    /// How long input is discarded after our side was shut down, so that a reset does not
+    /// destroy the last words. Default 1 s.
+    pub linger: Duration,
+    /// How many bytes are discarded then at most. Default 256 KiB.
+    pub linger_bytes: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            input: 64 << 10,
+            output_high: 64 << 10,
+            output_low: 16 << 10,
+            messages_per_turn: 128,
+            drain_stall: Duration::from_secs(10),
+            linger: Duration::from_secs(1),
+            linger_bytes: 256 << 10,
+        }
+    }
+}
+
+/// A read buffer that all connections of a thread share, so that an idle one owns none.
+///
+/// `room` puts a connection's carry-over in front and lends the space behind it; the host reads
+/// from the socket straight into that; `ingest` parses in place.
+pub struct Scratch {
+    buf: Box<[u8]>,
+}
+
+impl Scratch {
+    /// A buffer for engines with these limits: `limits.input` bytes.
+    #[must_use]
+    pub fn new(limits: &Limits) -> Self {
+        Self { buf: vec![0; limits.input].into_boxed_slice() }
+    }
+}
+
+impl fmt::Debug for Scratch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Scratch").field("len", &self.buf.len()).finish()
+    }
+}

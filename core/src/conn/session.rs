@@ -1,0 +1,293 @@
+//! The trait a protocol implements, and what it is lent while it runs.
+
+use crate::conn::Outbox;
+use crate::engine::{ConnId, JobId, World};
+use crate::tick::Tick;
+use core::fmt;
+
+/// One connection's protocol: bytes in, replies appended to `cx.out`, deadlines out.
+///
+/// A session never sees a socket, a clock or another session. It is called by its
+/// [`Conn`](crate::conn::Conn), which owns input that is not yet consumed, the [`Outbox`] and the
+/// lifecycle, so a session holds only what its protocol has to remember between two messages.
+///
+/// `docs/write-a-protocol.md` builds one from nothing.
+pub trait Session: Sized {
+    /// State shared by all connections of one engine, lent as `&mut` for each call.
+    type Shared;
+    /// What connections post to each other; [`core::convert::Infallible`] if they do not.
+    type Message;
+    /// Slow work that leaves the core and comes back; [`NoJob`] if there is none.
+    type Job: Job;
+
+    /// A connection was accepted. A protocol whose server speaks first writes to `cx.out`.
+    fn open(cx: &mut Cx<'_, Self>, peer: &Peer) -> Self;
+
+    /// Parses and executes as many whole messages as `input` holds, appending replies.
+    ///
+    /// `input` starts at the first byte not yet consumed. Between messages ask [`Cx::stop`] and
+    /// return what it says. Bytes left over are presented again, with more behind them; remember
+    /// how far they were searched, so that the work stays linear in the bytes (I3).
+    ///
+    /// # Errors
+    /// A [`Fault`] when the peer broke the framing: no further input is looked at. Replies
+    /// already appended are still delivered (I1).
+    fn on_input(&mut self, cx: &mut Cx<'_, Self>, input: &[u8]) -> Result<Taken, Fault>;
+
+    /// The peer will send no more. `rest` is what `on_input` left: less than a message.
+    ///
+    /// # Errors
+    /// By default a non-empty rest is [`FaultKind::Truncated`].
+    fn on_end(&mut self, cx: &mut Cx<'_, Self>, rest: &[u8]) -> Result<(), Fault> {
+        let _ = cx;
+        if rest.is_empty() {
+            Ok(())
+        } else {
+            Err(Fault::new(FaultKind::Truncated, "input ended inside a message"))
+        }
+    }
+
+    /// Another connection posted `message`.
+    fn on_post(&mut self, cx: &mut Cx<'_, Self>, message: Self::Message) {
+        let _ = (cx, message);
+    }
+
+    /// A job of this connection finished.
+    fn on_done(&mut self, cx: &mut Cx<'_, Self>, job: JobId, output: <Self::Job as Job>::Output) {
+        let _ = (cx, job, output);
+    }
+
+    /// The moment named by [`Session::deadline`] has come. Afterwards the deadline must be later
+    /// than `cx.now` (I4).
+    ///
+    /// # Errors
+    /// A [`Fault`], for instance [`FaultKind::TimedOut`], ends the connection.
+    fn on_tick(&mut self, cx: &mut Cx<'_, Self>) -> Result<(), Fault> {
+        let _ = cx;
+        Ok(())
+    }
+
+    /// When `on_tick` is due, and why (for logs). Asked after every call; keep it cheap.
+    fn deadline(&self) -> Option<Deadline> {
+        None
+    }
+
+    /// Whether answers are outstanding (jobs under way): the connection stays open after the
+    /// peer's end of input until this turns false.
+    fn owes(&self) -> bool {
+        false
+    }
+
+    /// The server is going away: announce it, if the protocol can. Complete messages already
+    /// received are still answered, then the connection ends.
+    fn on_drain(&mut self, cx: &mut Cx<'_, Self>) {
+        let _ = cx;
+    }
+
+    /// Last words for a fault; they follow the replies already owed.
+    fn on_fault(&mut self, fault: Fault, out: &mut Outbox) {
+        let _ = (fault, out);
+    }
+
+    /// The connection is over; give back what the shared state holds for it. Called exactly once.
+    /// What is written to `cx.out` is never sent.
+    fn on_close(&mut self, cx: &mut Cx<'_, Self>) {
+        let _ = cx;
+    }
+
+    /// A connection past the limit was refused: what it is told before it is closed.
+    fn refusal(shared: &mut Self::Shared) -> &'static [u8] {
+        let _ = shared;
+        b""
+    }
+
+    /// Bytes of memory held by this session outside itself (reservations, tables), for the
+    /// accounting of I2.
+    fn footprint(&self) -> usize {
+        0
+    }
+}
+
+/// What a [`Session`] is lent for one call.
+pub struct Cx<'a, S: Session> {
+    /// The time of this call.
+    pub now: Tick,
+    /// This connection.
+    pub id: ConnId,
+    /// Replies go here.
+    pub out: &'a mut Outbox,
+    /// The state shared by all connections of the engine.
+    pub shared: &'a mut S::Shared,
+    pub(crate) posts: &'a mut crate::engine::Posts<S>,
+    pub(crate) jobs: &'a mut crate::engine::Jobs<S>,
+    pub(crate) budget: u32,
+    pub(crate) high: usize,
+}
+
+impl<'a, S: Session> Cx<'a, S> {
+    pub(crate) fn new(now: Tick, id: ConnId, out: &'a mut Outbox, world: &'a mut World<S>) -> Self {
+        Self {
+            now,
+            id,
+            out,
+            shared: &mut world.shared,
+            posts: &mut world.posts,
+            jobs: &mut world.jobs,
+            budget: world.limits.messages_per_turn,
+            high: world.limits.output_high,
+        }
+    }
+
+    /// Between two messages: whether to stop now, and the reason to return.
+    ///
+    /// Counts one message against this turn's budget. At least one message is admitted per turn.
+    #[inline]
+    pub fn stop(&mut self) -> Option<Stop> {
+        if self.out.len() >= self.high {
+            return Some(Stop::OutputFull);
+        }
+        match self.budget.checked_sub(1) {
+            Some(left) => {
+                self.budget = left;
+                None
+            }
+            None => Some(Stop::Budget),
+        }
+    }
+
+    /// Sends `message` to another connection of this engine; delivered after this call, in order.
+    /// A connection that is gone by then is skipped.
+    pub fn post(&mut self, to: ConnId, message: S::Message) {
+        self.posts.push_back((to, message));
+    }
+
+    /// Hands slow work to the host; [`Session::on_done`] brings the result, in any order.
+    pub fn spawn(&mut self, job: S::Job) -> JobId {
+        self.jobs.push(self.id, job)
+    }
+
+    /// Jobs waiting for a worker, over all connections of the engine.
+    #[must_use]
+    pub fn jobs_waiting(&self) -> usize {
+        self.jobs.waiting()
+    }
+}
+
+/// What [`Session::on_input`] did.
+#[must_use]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Taken {
+    /// Bytes consumed.
+    pub used: usize,
+    /// Why it stopped.
+    pub stop: Stop,
+}
+
+/// Why a session stopped reading its input.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stop {
+    /// It needs at least this many bytes from the first unconsumed one; more than there are,
+    /// and no more than [`Limits::input`](crate::conn::Limits::input).
+    NeedInput(usize),
+    /// Enough output is waiting; continue when it has drained.
+    OutputFull,
+    /// This turn's share is used up; continue after the others had theirs.
+    Budget,
+    /// A job must finish before the next message can be looked at.
+    Waiting,
+    /// The protocol is over (`quit`): deliver what is owed, then close.
+    Closing,
+}
+
+/// Slow work, run by the host outside the core: a pure function of its own data.
+pub trait Job: Send + 'static {
+    /// What comes back to [`Session::on_done`].
+    type Output: Send + 'static;
+    /// Does the work. Must end by itself within a bounded time.
+    fn run(self) -> Self::Output;
+}
+
+/// The job type of protocols that have none.
+#[derive(Clone, Copy, Debug)]
+pub enum NoJob {}
+
+impl Job for NoJob {
+    type Output = core::convert::Infallible;
+    fn run(self) -> Self::Output {
+        match self {}
+    }
+}
+
+/// A moment at which something is due, and what.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Deadline {
+    /// When.
+    pub at: Tick,
+    /// What for, for logs and pictures: "idle", "linger".
+    pub why: &'static str,
+}
+
+/// The peer broke the protocol beyond repair; the connection ends after its last words.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Fault {
+    /// The class of the fault.
+    pub kind: FaultKind,
+    /// What exactly was wrong.
+    pub what: &'static str,
+}
+
+impl Fault {
+    /// A fault of class `kind`; `what` names the broken rule.
+    #[must_use]
+    pub const fn new(kind: FaultKind, what: &'static str) -> Self {
+        Self { kind, what }
+    }
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.kind, self.what)
+    }
+}
+
+impl core::error::Error for Fault {}
+
+/// Classes of [`Fault`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum FaultKind {
+    /// The bytes are no message of this protocol.
+    Malformed,
+    /// The peer asks for something this server does not do.
+    Refused,
+    /// The peer was silent, or too slow, for too long.
+    TimedOut,
+    /// A message is longer than allowed.
+    TooLong,
+    /// Input ended inside a message.
+    Truncated,
+}
+
+impl fmt::Display for FaultKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Malformed => "malformed input",
+            Self::Refused => "refused",
+            Self::TimedOut => "timed out",
+            Self::TooLong => "too long",
+            Self::Truncated => "truncated input",
+        })
+    }
+}
+
+/// Who is at the other end, as far as the host knows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Peer {
+    /// A TCP peer.
+    Tcp(core::net::SocketAddr),
+    /// A unix-socket peer.
+    Unix,
+    /// A peer inside a simulator or test, by number.
+    Virtual(u64),
+}

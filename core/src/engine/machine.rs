@@ -1,0 +1,162 @@
+//! An engine without its protocol's types: all that a host needs to know.
+
+use crate::conn::{CloseReason, Deadline, Job, Peer, Scratch, Session, Slices, Wants};
+use crate::engine::{ConnId, Engine, JobId};
+use crate::tick::Tick;
+use alloc::boxed::Box;
+use core::any::Any;
+use core::fmt;
+
+/// What hosts drive: any [`Engine`], whatever its protocol. Each method does what the method of
+/// the same name of [`Engine`] does.
+#[expect(missing_docs, reason = "documented once, on Engine")]
+pub trait Machine {
+    fn accept(&mut self, now: Tick, peer: &Peer) -> Option<ConnId>;
+    fn refuse(&mut self, now: Tick) -> Option<ConnId>;
+    fn room<'b>(&self, id: ConnId, scratch: &'b mut Scratch) -> &'b mut [u8];
+    fn ingest(&mut self, id: ConnId, now: Tick, scratch: &Scratch, n: usize);
+    fn receive(&mut self, id: ConnId, now: Tick, bytes: &[u8]) -> usize;
+    fn end_of_input(&mut self, id: ConnId, now: Tick);
+    fn resume(&mut self, id: ConnId, now: Tick);
+    fn sent(&mut self, id: ConnId, now: Tick, n: usize);
+    fn was_shut_down(&mut self, id: ConnId, now: Tick);
+    fn close(&mut self, id: ConnId, now: Tick);
+    fn abort(&mut self, id: ConnId, now: Tick, reason: CloseReason);
+    fn wants(&self, id: ConnId) -> Wants;
+    fn outgoing(&self, id: ConnId) -> Slices<'_>;
+    fn close_reason(&self, id: ConnId) -> Option<CloseReason>;
+    fn next_dirty(&mut self, now: Tick) -> Option<ConnId>;
+    fn next_work(&mut self) -> Option<Work>;
+    fn complete(&mut self, now: Tick, done: Done);
+    fn deadline(&self) -> Option<Deadline>;
+    fn tick(&mut self, now: Tick);
+    fn drain(&mut self, now: Tick);
+    fn release(&mut self, id: ConnId, now: Tick);
+    fn len(&self) -> usize;
+    fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+    fn footprint(&self) -> usize;
+}
+
+/// A job that any thread can run.
+pub struct Work {
+    id: JobId,
+    run: Box<dyn FnOnce() -> Box<dyn Any + Send> + Send>,
+}
+
+impl Work {
+    /// Whose job it is.
+    #[must_use]
+    pub const fn id(&self) -> JobId {
+        self.id
+    }
+
+    /// Does the work; bring what it returns back with [`Machine::complete`].
+    #[must_use]
+    pub fn run(self) -> Done {
+        Done { id: self.id, output: (self.run)() }
+    }
+}
+
+impl fmt::Debug for Work {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Work").field(&self.id).finish()
+    }
+}
+
+/// The result of a [`Work`].
+pub struct Done {
+    id: JobId,
+    output: Box<dyn Any + Send>,
+}
+
+impl Done {
+    /// Whose job it was.
+    #[must_use]
+    pub const fn id(&self) -> JobId {
+        self.id
+    }
+}
+
+impl fmt::Debug for Done {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Done").field(&self.id).finish()
+    }
+}
+
+impl<S: Session> Machine for Engine<S> {
+    fn accept(&mut self, now: Tick, peer: &Peer) -> Option<ConnId> {
+        self.accept(now, peer)
+    }
+    fn refuse(&mut self, now: Tick) -> Option<ConnId> {
+        self.refuse(now)
+    }
+    fn room<'b>(&self, id: ConnId, scratch: &'b mut Scratch) -> &'b mut [u8] {
+        self.room(id, scratch)
+    }
+    fn ingest(&mut self, id: ConnId, now: Tick, scratch: &Scratch, n: usize) {
+        self.ingest(id, now, scratch, n);
+    }
+    fn receive(&mut self, id: ConnId, now: Tick, bytes: &[u8]) -> usize {
+        self.receive(id, now, bytes)
+    }
+    fn end_of_input(&mut self, id: ConnId, now: Tick) {
+        self.end_of_input(id, now);
+    }
+    fn resume(&mut self, id: ConnId, now: Tick) {
+        self.resume(id, now);
+    }
+    fn sent(&mut self, id: ConnId, now: Tick, n: usize) {
+        self.sent(id, now, n);
+    }
+    fn was_shut_down(&mut self, id: ConnId, now: Tick) {
+        self.was_shut_down(id, now);
+    }
+    fn close(&mut self, id: ConnId, now: Tick) {
+        self.close(id, now);
+    }
+    fn abort(&mut self, id: ConnId, now: Tick, reason: CloseReason) {
+        self.abort(id, now, reason);
+    }
+    fn wants(&self, id: ConnId) -> Wants {
+        self.wants(id)
+    }
+    fn outgoing(&self, id: ConnId) -> Slices<'_> {
+        self.outgoing(id)
+    }
+    fn close_reason(&self, id: ConnId) -> Option<CloseReason> {
+        self.close_reason(id)
+    }
+    fn next_dirty(&mut self, now: Tick) -> Option<ConnId> {
+        self.next_dirty(now)
+    }
+    fn next_work(&mut self) -> Option<Work> {
+        let (id, job) = self.next_job()?;
+        Some(Work { id, run: Box::new(move || Box::new(job.run())) })
+    }
+    fn complete(&mut self, now: Tick, done: Done) {
+        match done.output.downcast::<<S::Job as Job>::Output>() {
+            Ok(output) => self.complete(now, done.id, *output),
+            Err(_) => debug_assert!(false, "the result of another engine's job"),
+        }
+    }
+    fn deadline(&self) -> Option<Deadline> {
+        self.deadline()
+    }
+    fn tick(&mut self, now: Tick) {
+        self.tick(now);
+    }
+    fn drain(&mut self, now: Tick) {
+        self.drain(now);
+    }
+    fn release(&mut self, id: ConnId, now: Tick) {
+        self.release(id, now);
+    }
+    fn len(&self) -> usize {
+        self.len()
+    }
+    fn footprint(&self) -> usize {
+        self.footprint()
+    }
+}

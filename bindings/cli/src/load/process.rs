@@ -1,0 +1,76 @@
+//! What a process costs: resident memory and CPU time, as Linux tells them in `/proc`.
+
+use crate::Failure;
+use core::time::Duration;
+use std::fs;
+
+/// A process to watch, usually the server under load on the same machine.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Process {
+    pid: u32,
+}
+
+impl Process {
+    /// Fails if the process does not exist or may not be looked at.
+    pub(crate) fn new(pid: u32) -> Result<Self, Failure> {
+        let process = Self { pid };
+        process.resident().and_then(|_| process.cpu_time()).map(|_| process).ok_or_else(|| {
+            Failure::usage(format!("--pid {pid}: no such process, or no right to read its memory and CPU time in /proc"))
+        })
+    }
+
+    /// Resident memory in bytes, exact at this moment (`smaps_rollup`, not the sampled `VmRSS`).
+    pub(crate) fn resident(self) -> Option<u64> {
+        let text = fs::read_to_string(format!("/proc/{}/smaps_rollup", self.pid)).ok()?;
+        let line = text.lines().find(|line| line.starts_with("Rss:"))?;
+        Some(line.split_whitespace().nth(1)?.parse::<u64>().ok()? * 1024)
+    }
+
+    /// CPU time of all its living threads.
+    pub(crate) fn cpu_time(self) -> Option<Duration> {
+        let threads = fs::read_dir(format!("/proc/{}/task", self.pid)).ok()?;
+        Some(
+            threads
+                .flatten()
+                .filter_map(|thread| on_cpu(thread.path().join("schedstat")))
+                .sum(),
+        )
+    }
+}
+
+fn on_cpu(schedstat: std::path::PathBuf) -> Option<Duration> {
+    let text = fs::read_to_string(schedstat).ok()?;
+    text.split_whitespace()
+        .next()?
+        .parse()
+        .ok()
+        .map(Duration::from_nanos)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn memory_written_and_time_spent_are_seen() {
+        let me = Process::new(std::process::id()).unwrap();
+        let (memory, time) = (me.resident().unwrap(), me.cpu_time().unwrap());
+        let mut block = vec![1_u8; 32 << 20];
+        for _ in 0..4 {
+            block
+                .iter_mut()
+                .for_each(|byte| *byte = byte.wrapping_mul(3));
+        }
+        assert!(
+            me.resident().unwrap() >= memory + (24 << 20),
+            "{}",
+            core::hint::black_box(&block).len()
+        );
+        assert!(me.cpu_time().unwrap() > time);
+    }
+
+    #[test]
+    fn a_process_that_is_not_there_is_a_usage_error() {
+        assert_eq!(Process::new(u32::MAX).unwrap_err().code, 2);
+    }
+}

@@ -29,9 +29,8 @@ impl FromStr for Address {
                 "`{text}` is not an address: write HOST:PORT such as 127.0.0.1:11211, or the path of a unix socket"
             )
         };
-        let mut resolved = text
-            .to_socket_addrs()
-            .map_err(|error| format!("{} ({error})", wrong()))?;
+        let mut resolved =
+            text.to_socket_addrs().map_err(|error| format!("{} ({error})", wrong()))?;
         resolved.next().map(Self::Tcp).ok_or_else(wrong)
     }
 }
@@ -51,15 +50,9 @@ mod tests {
 
     #[test]
     fn addresses_are_tcp_or_paths() {
-        assert_eq!(
-            "127.0.0.1:1".parse(),
-            Ok(Address::Tcp(([127, 0, 0, 1], 1).into()))
-        );
+        assert_eq!("127.0.0.1:1".parse(), Ok(Address::Tcp(([127, 0, 0, 1], 1).into())));
         assert!(matches!("[::1]:11211".parse(), Ok(Address::Tcp(a)) if a.is_ipv6()));
-        assert_eq!(
-            "/run/x.sock".parse(),
-            Ok(Address::Unix("/run/x.sock".into()))
-        );
+        assert_eq!("/run/x.sock".parse(), Ok(Address::Unix("/run/x.sock".into())));
         assert_eq!("unix:x.sock".parse(), Ok(Address::Unix("x.sock".into())));
     }
 
@@ -67,10 +60,7 @@ mod tests {
     fn a_wrong_address_is_named_with_what_is_allowed() {
         for text in ["", "11211", "127.0.0.1", "127.0.0.1:99999"] {
             let error = text.parse::<Address>().unwrap_err();
-            assert!(
-                error.contains("HOST:PORT") && error.contains(text),
-                "{error}"
-            );
+            assert!(error.contains("HOST:PORT") && error.contains(text), "{error}");
         }
     }
 }

@@ -57,17 +57,11 @@ struct Failure {
 impl Failure {
     /// The command line asks for something impossible: say what is allowed.
     fn usage(message: impl Display) -> Self {
-        Self {
-            code: 2,
-            message: message.to_string(),
-        }
+        Self { code: 2, message: message.to_string() }
     }
 
     /// The system or the peer did not do what the command needs.
     fn system(message: impl Display) -> Self {
-        Self {
-            code: 1,
-            message: message.to_string(),
-        }
+        Self { code: 1, message: message.to_string() }
     }
 }

@@ -4,12 +4,7 @@ use core::time::Duration;
 
 /// How many of something, in powers of 1000: `50`, `100k`, `1M`. Whole numbers only.
 pub(crate) fn count(text: &str) -> Result<u64, String> {
-    let suffixes = [
-        ("", 1),
-        ("k", 1_000),
-        ("m", 1_000_000),
-        ("g", 1_000_000_000),
-    ];
+    let suffixes = [("", 1), ("k", 1_000), ("m", 1_000_000), ("g", 1_000_000_000)];
     let (digits, suffix) = split(text);
     whole(digits, &suffix.to_ascii_lowercase(), &suffixes)
         .ok_or_else(|| format!("`{text}` is not a count: write a whole number, or k, M, G for powers of 1000, such as 100k"))
@@ -35,9 +30,7 @@ pub(crate) fn time(text: &str) -> Result<Duration, String> {
 
 /// The number and what follows it.
 fn split(text: &str) -> (&str, &str) {
-    let end = text
-        .find(|c: char| !c.is_ascii_digit() && c != '.')
-        .unwrap_or(text.len());
+    let end = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
     text.split_at(end)
 }
 

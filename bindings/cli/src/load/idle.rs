@@ -76,22 +76,16 @@ pub(crate) fn run(args: &Args) -> Result<Verdict, Failure> {
         }
         streams.push(stream);
     }
-    let answered = if args.ask {
-        streams.iter_mut().filter_map(answer).count() as u64
-    } else {
-        0
-    };
+    let answered = if args.ask { streams.iter_mut().filter_map(answer).count() as u64 } else { 0 };
     let open_seconds = start.elapsed().as_secs_f64();
     sleep(args.hold);
     let after = server.and_then(Process::resident);
-    let memory = before
-        .zip(after)
-        .map(|(resident_before, resident_after)| Memory {
-            resident_before,
-            resident_after,
-            bytes_per_connection: (resident_after as f64 - resident_before as f64)
-                / args.connections as f64,
-        });
+    let memory = before.zip(after).map(|(resident_before, resident_after)| Memory {
+        resident_before,
+        resident_after,
+        bytes_per_connection: (resident_after as f64 - resident_before as f64)
+            / args.connections as f64,
+    });
     let (held, last_words) = count_held(&mut streams);
     let report = Report {
         connections: args.connections,

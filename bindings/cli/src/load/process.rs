@@ -15,7 +15,9 @@ impl Process {
     pub(crate) fn new(pid: u32) -> Result<Self, Failure> {
         let process = Self { pid };
         process.resident().and_then(|_| process.cpu_time()).map(|_| process).ok_or_else(|| {
-            Failure::usage(format!("--pid {pid}: no such process, or no right to read its memory and CPU time in /proc"))
+            Failure::usage(format!(
+                "--pid {pid}: no such process, or no right to read its memory and CPU time in /proc"
+            ))
         })
     }
 
@@ -29,22 +31,13 @@ impl Process {
     /// CPU time of all its living threads.
     pub(crate) fn cpu_time(self) -> Option<Duration> {
         let threads = fs::read_dir(format!("/proc/{}/task", self.pid)).ok()?;
-        Some(
-            threads
-                .flatten()
-                .filter_map(|thread| on_cpu(thread.path().join("schedstat")))
-                .sum(),
-        )
+        Some(threads.flatten().filter_map(|thread| on_cpu(thread.path().join("schedstat"))).sum())
     }
 }
 
 fn on_cpu(schedstat: std::path::PathBuf) -> Option<Duration> {
     let text = fs::read_to_string(schedstat).ok()?;
-    text.split_whitespace()
-        .next()?
-        .parse()
-        .ok()
-        .map(Duration::from_nanos)
+    text.split_whitespace().next()?.parse().ok().map(Duration::from_nanos)
 }
 
 #[cfg(test)]
@@ -57,9 +50,7 @@ mod tests {
         let (memory, time) = (me.resident().unwrap(), me.cpu_time().unwrap());
         let mut block = vec![1_u8; 32 << 20];
         for _ in 0..4 {
-            block
-                .iter_mut()
-                .for_each(|byte| *byte = byte.wrapping_mul(3));
+            block.iter_mut().for_each(|byte| *byte = byte.wrapping_mul(3));
         }
         assert!(
             me.resident().unwrap() >= memory + (24 << 20),

@@ -1,0 +1,4 @@
+//! memcached: the classic text protocol and the item store behind it.
+
+pub mod expiry;
+pub mod store;

@@ -208,10 +208,10 @@ impl ReplyCodec {
             state.searched = window.len();
             return Ok(Step::Need(window.len() + 1));
         };
-        let line = window[..end].strip_suffix(b"\r").ok_or(fault(FaultCode::Malformed))?;
+        let line = window[..end].strip_suffix(b"\r").ok_or_else(|| fault(FaultCode::Malformed))?;
         let mut used = end + 1;
         let reply = if let Some(rest) = line.strip_prefix(b"VALUE ") {
-            let header = Header::parse(rest).ok_or(fault(FaultCode::Malformed))?;
+            let header = Header::parse(rest).ok_or_else(|| fault(FaultCode::Malformed))?;
             if header.len > self.max_value as u64 {
                 let declared = header.len;
                 return Err(fault(FaultCode::ValueTooLarge { declared, limit: self.max_value }));
@@ -234,7 +234,7 @@ impl ReplyCodec {
                 data: &input[end + 1..data_end],
             })
         } else {
-            parse_line(line).ok_or(fault(FaultCode::Malformed))?
+            parse_line(line).ok_or_else(|| fault(FaultCode::Malformed))?
         };
         *state = ReplyState { searched: 0, need: 0, consumed: state.consumed + used as u64 };
         Ok(Step::Reply { reply, used })

@@ -21,7 +21,7 @@ mod session;
 
 pub use lifecycle::{CloseReason, Conn, TransportError};
 pub use outbox::{Mark, Outbox, SHARE_FROM, Slices};
-pub use session::{Cx, Deadline, Fault, FaultKind, Job, NoJob, Peer, Session, Stop, Taken};
+pub use session::{Cx, Deadline, Fault, FaultKind, Job, NoJob, Peer, Session, Stop, Taken, Upkeep};
 
 use alloc::boxed::Box;
 use alloc::vec;

@@ -101,6 +101,18 @@ pub trait Session: Sized {
         b""
     }
 
+    /// When the shared state needs [`Session::upkeep`] next; `None` if never.
+    fn upkeep_due(shared: &Self::Shared) -> Option<Deadline> {
+        let _ = shared;
+        None
+    }
+
+    /// A bounded step of work on the shared state that belongs to no connection: expiry, clocks.
+    /// Afterwards `upkeep_due` must be later than `cx.now` (I4).
+    fn upkeep(cx: &mut Upkeep<'_, Self>) {
+        let _ = cx;
+    }
+
     /// Bytes of memory held by this session outside itself (reservations, tables), for the
     /// accounting of I2.
     fn footprint(&self) -> usize {
@@ -170,6 +182,22 @@ impl<'a, S: Session> Cx<'a, S> {
     #[must_use]
     pub fn jobs_waiting(&self) -> usize {
         self.jobs.waiting()
+    }
+}
+
+/// What [`Session::upkeep`] is lent.
+pub struct Upkeep<'a, S: Session> {
+    /// The time of this call.
+    pub now: Tick,
+    /// The state shared by all connections of the engine.
+    pub shared: &'a mut S::Shared,
+    pub(crate) posts: &'a mut crate::engine::Posts<S>,
+}
+
+impl<S: Session> Upkeep<'_, S> {
+    /// As [`Cx::post`].
+    pub fn post(&mut self, to: ConnId, message: S::Message) {
+        self.posts.push_back((to, message));
     }
 }
 

@@ -17,7 +17,7 @@ pub use machine::{Done, Machine, Work};
 pub use shards::{Local, Shards};
 
 use crate::conn::{
-    CloseReason, Conn, Deadline, Job, Limits, Outbox, Peer, Scratch, Session, Slices, Wants,
+    CloseReason, Conn, Deadline, Job, Limits, Outbox, Peer, Scratch, Session, Slices, Upkeep, Wants,
 };
 use crate::tick::Tick;
 use alloc::collections::{BTreeSet, VecDeque};
@@ -295,13 +295,12 @@ impl<S: Session> Engine<S> {
         if !self.world.posts.is_empty() {
             return Some(Deadline { at: Tick::ZERO, why: "posts" });
         }
-        let &(at, slot) = self.timers.first()?;
-        let why = self.slots[slot as usize]
-            .conn
-            .as_ref()
-            .and_then(|c| c.deadline(&self.world.limits))
-            .map_or("stale", |d| d.why);
-        Some(Deadline { at, why })
+        let conns = self.timers.first().map(|&(at, slot)| {
+            let conn = self.slots[slot as usize].conn.as_ref();
+            let deadline = conn.and_then(|c| c.deadline(&self.world.limits));
+            Deadline { at, why: deadline.map_or("stale", |d| d.why) }
+        });
+        [conns, S::upkeep_due(&self.world.shared)].into_iter().flatten().min()
     }
 
     /// Time has passed: fires what is due. Work is bounded by the number of due deadlines.
@@ -327,6 +326,10 @@ impl<S: Session> Engine<S> {
                 }
                 self.rearm(slot);
             }
+        }
+        if S::upkeep_due(&self.world.shared).is_some_and(|d| d.at <= now) {
+            let World { shared, posts, .. } = &mut self.world;
+            S::upkeep(&mut Upkeep { now, shared, posts });
         }
         self.deliver(now);
     }

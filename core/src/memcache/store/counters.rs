@@ -14,6 +14,22 @@ macro_rules! counters {
             $($(#[$doc])* pub $name: u64,)*
         }
 
+        impl Counters {
+            /// Calls `f` with the name and value of each, in the order of the fields.
+            pub fn each(&self, mut f: impl FnMut(&'static str, u64)) {
+                $(f(stringify!($name), self.$name);)*
+            }
+
+            /// Forgets what was counted; the gauges `curr_items` and `bytes` stay.
+            pub fn reset(&mut self) {
+                *self = Self {
+                    curr_items: self.curr_items,
+                    bytes: self.bytes,
+                    ..Self::default()
+                };
+            }
+        }
+
         impl AddAssign for Counters {
             fn add_assign(&mut self, other: Self) {
                 $(self.$name = self.$name.wrapping_add(other.$name);)*

@@ -264,6 +264,11 @@ impl Store {
         &self.counters
     }
 
+    /// Forgets what was counted; the gauges stay.
+    pub fn reset_counters(&mut self) {
+        self.counters.reset();
+    }
+
     /// Bytes charged to the limit now.
     pub fn footprint(&self) -> u64 {
         todo!()

@@ -149,10 +149,10 @@ impl<S: Session> Conn<S> {
 
     /// Lends the part of `scratch` that input is to be read into, with carry-over in front of it.
     /// Empty when the connection does not want READ.
-    pub fn room<'b>(&self, scratch: &'b mut Scratch) -> &'b mut [u8] {
+    pub fn room<'b>(&self, limits: &Limits, scratch: &'b mut Scratch) -> &'b mut [u8] {
         let start = self.carry.len().min(scratch.buf.len());
         scratch.buf[..start].copy_from_slice(&self.carry[..start]);
-        if self.wants_read() { &mut scratch.buf[start..] } else { &mut [] }
+        if self.wants_read(limits) { &mut scratch.buf[start..] } else { &mut [] }
     }
 
     /// The host read `n` bytes into what [`Conn::room`] lent, just now, from the same `scratch`.
@@ -175,7 +175,7 @@ impl<S: Session> Conn<S> {
     /// were taken: fewer than given only when a cap is reached; offer the rest again when READ is
     /// wanted.
     pub fn receive(&mut self, now: Tick, world: &mut World<S>, bytes: &[u8]) -> usize {
-        if !self.wants_read() || bytes.is_empty() {
+        if !self.wants_read(&world.limits) || bytes.is_empty() {
             return 0;
         }
         if self.phase != Phase::Open {
@@ -303,7 +303,7 @@ impl<S: Session> Conn<S> {
             return Wants::CLOSE;
         }
         let mut wants = Wants::NOTHING;
-        if self.wants_read_below(limits.output_high) {
+        if self.wants_read(limits) {
             wants |= Wants::READ;
         }
         if !self.out.is_empty() {
@@ -479,18 +479,14 @@ impl<S: Session> Conn<S> {
         self.session.as_ref().is_some_and(S::owes)
     }
 
-    fn wants_read(&self) -> bool {
-        self.wants_read_below(usize::MAX)
-    }
-
     /// A function of what is buffered, never of remembered edges (I4).
-    fn wants_read_below(&self, high: usize) -> bool {
+    fn wants_read(&self, limits: &Limits) -> bool {
         !self.ended
             && match self.phase {
                 Phase::Open => {
                     self.reason.is_none()
                         && matches!(self.stop, Stop::NeedInput(_))
-                        && self.out.len() < high
+                        && self.out.len() < limits.output_high
                 }
                 Phase::Lingering => true,
                 Phase::Draining | Phase::Over => false,

@@ -185,7 +185,7 @@ impl<S: Session> Engine<S> {
     /// See [`Conn::room`].
     pub fn room<'b>(&self, id: ConnId, scratch: &'b mut Scratch) -> &'b mut [u8] {
         match self.conn(id) {
-            Some(conn) => conn.room(scratch),
+            Some(conn) => conn.room(&self.world.limits, scratch),
             None => &mut [],
         }
     }

@@ -8,30 +8,30 @@ use proptest::prelude::*;
 
 /// What came out of a connection.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Outcome {
-    pub bytes: Vec<u8>,
-    pub reason: Option<CloseReason>,
+pub(crate) struct Outcome {
+    pub(crate) bytes: Vec<u8>,
+    pub(crate) reason: Option<CloseReason>,
 }
 
 /// How input is cut and output is taken: both lists are repeated as often as needed.
 #[derive(Clone, Debug)]
-pub struct Schedule {
-    pub pieces: Vec<usize>,
-    pub sends: Vec<usize>,
+pub(crate) struct Schedule {
+    pub(crate) pieces: Vec<usize>,
+    pub(crate) sends: Vec<usize>,
 }
 
 impl Schedule {
-    pub fn whole() -> Self {
+    pub(crate) fn whole() -> Self {
         Self { pieces: vec![usize::MAX], sends: vec![usize::MAX] }
     }
 
     #[allow(dead_code, reason = "not every test file needs every schedule")]
-    pub fn byte_by_byte() -> Self {
+    pub(crate) fn byte_by_byte() -> Self {
         Self { pieces: vec![1], sends: vec![1] }
     }
 
     #[allow(dead_code, reason = "not every test file needs every schedule")]
-    pub fn any() -> impl Strategy<Value = Self> {
+    pub(crate) fn any() -> impl Strategy<Value = Self> {
         let sizes = || {
             let size = prop_oneof![4 => 1usize..4, 3 => 1usize..100, 1 => 1usize..100_000];
             prop::collection::vec(size, 1..12)
@@ -41,13 +41,17 @@ impl Schedule {
 }
 
 /// Accepts a connection, feeds `script`, ends the input and drives until the connection is over.
-pub fn run<S: Session>(engine: &mut Engine<S>, script: &[u8], schedule: &Schedule) -> Outcome {
+pub(crate) fn run<S: Session>(
+    engine: &mut Engine<S>,
+    script: &[u8],
+    schedule: &Schedule,
+) -> Outcome {
     let id = engine.accept(Tick::ZERO, &Peer::Virtual(1)).expect("room for a connection");
     drive(engine, id, script, schedule)
 }
 
 /// As [`run`], on a connection that is open. Time stands still.
-pub fn drive<S: Session>(
+pub(crate) fn drive<S: Session>(
     engine: &mut Engine<S>,
     id: ConnId,
     script: &[u8],

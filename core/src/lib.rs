@@ -9,6 +9,7 @@ extern crate std;
 
 pub mod conn;
 pub mod engine;
+pub mod frame;
 pub mod memcache;
 mod tick;
 

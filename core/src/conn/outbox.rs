@@ -108,6 +108,24 @@ impl Outbox {
         self.inline[mark.inline..mark.inline + bytes.len()].copy_from_slice(bytes);
     }
 
+    /// Replaces the `len` inline bytes appended at `mark` by `bytes`, which are not more: a
+    /// header of variable width, known only after the body.
+    ///
+    /// # Panics
+    /// If `bytes` is longer than `len`, and as [`Outbox::patch`]: caller misuse.
+    pub fn replace(&mut self, mark: Mark, len: usize, bytes: &[u8]) {
+        let surplus =
+            len.checked_sub(bytes.len()).expect("replaced by no more bytes than were there");
+        self.patch(mark, bytes);
+        if surplus > 0 {
+            let from = mark.inline + bytes.len();
+            self.inline.drain(from..from + surplus);
+            for shared in self.shared.iter_mut().skip(mark.shared) {
+                shared.at -= surplus;
+            }
+        }
+    }
+
     /// Takes back everything appended since `mark`.
     ///
     /// # Panics
@@ -325,6 +343,20 @@ mod tests {
         assert_eq!(slices[1].as_ptr(), value.as_ptr());
         out.sent(5 + 100);
         assert_eq!(out.slices().next().map(<[u8]>::as_ptr), Some(value[100..].as_ptr()));
+    }
+
+    #[test]
+    fn replacing_by_less_moves_what_follows() {
+        let value = Bytes::from(vec![7; SHARE_FROM]);
+        let mut out = Outbox::new();
+        out.put(b"ab");
+        let at = out.mark();
+        out.put(&[0; 5]);
+        out.put(b"cd");
+        out.put_shared(&value);
+        out.put(b"ef");
+        out.replace(at, 5, b"12");
+        assert_eq!(unsent(&out), [b"ab12cd", &value[..], b"ef"].concat());
     }
 
     #[test]

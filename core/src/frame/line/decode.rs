@@ -1,0 +1,259 @@
+//! Reading lines.
+
+use super::config::{Ending, Lines, Lone, Oversize, Terminator};
+use crate::frame::scan::Lookahead;
+use crate::frame::track::Track;
+use crate::frame::{Eof, ErrorKind, Framing, Meta, Span, Step, need};
+
+/// What a [`Lines`] remembers between steps.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct State {
+    track: Track,
+    /// Bytes from the front that hold no decided terminator.
+    scanned: u64,
+    flags: u8,
+}
+
+const _: () = assert!(size_of::<State>() <= 48);
+
+/// A CR ended the last line: an LF in the first place belongs to it.
+const SKIP_LF: u8 = 1;
+/// In a refused line, up to its terminator.
+const DISCARD: u8 = 2;
+
+/// What a searched byte turned out to be.
+enum Hit {
+    /// The end of a line with this much content, this long in all.
+    End { content: usize, end: usize, meta: Meta },
+    /// Part of the content.
+    Data,
+    /// The next byte decides.
+    Open,
+    /// A byte that must not stand there.
+    Bad(ErrorKind),
+}
+
+impl Framing for Lines {
+    type State = State;
+    type Lookahead = Lookahead;
+
+    #[inline]
+    fn step(&self, state: &mut State, avail: &[u8]) -> Step {
+        self.step_in(state, &mut Lookahead::default(), avail, 0)
+    }
+
+    #[inline]
+    fn step_in(&self, state: &mut State, ahead: &mut Lookahead, block: &[u8], from: usize) -> Step {
+        if state.track.busy() {
+            return state.track.settle(block.len().saturating_sub(from));
+        }
+        if state.flags != 0 {
+            return self.step_flagged(state, ahead, block, from);
+        }
+        let line = block.get(from..).unwrap_or_default();
+        let mut at = state.scanned as usize;
+        // A terminator further off than this ends a line that is too long.
+        let far = line.len().min(self.max.saturating_add(self.terminator.len()));
+        while let Some(hit) = self.needles.find(ahead, block, from + at, from + far) {
+            let i = hit - from;
+            match self.judge(line, i) {
+                Hit::End { content, end, meta } if content <= self.max => {
+                    state.scanned = 0;
+                    if meta.kind == Ending::Cr as u32 {
+                        state.flags = SKIP_LF;
+                    }
+                    state.track.advance(end);
+                    return Step::Frame {
+                        payload: Span { start: 0, end: content },
+                        meta,
+                        consumed: end,
+                    };
+                }
+                Hit::End { .. } => return self.oversize_line(state, line),
+                _ if i >= far => break,
+                Hit::Data => at = i + 1,
+                Hit::Open => break,
+                Hit::Bad(_) if i > self.max => break,
+                Hit::Bad(kind) => return self.bad_line(state, kind, line, i),
+            }
+        }
+        self.undecided(state, line)
+    }
+
+    fn finish(&self, state: &State, rest: &[u8]) -> Eof {
+        match state.track.eof() {
+            Some(verdict) => verdict,
+            None if state.flags & DISCARD != 0 => Eof::Discarding,
+            None if rest.is_empty() => Eof::Clean,
+            None => Eof::Unterminated(Span { start: 0, end: rest.len() }),
+        }
+    }
+
+    fn position(&self, state: &State) -> u64 {
+        state.track.pos
+    }
+
+    fn max_pending(&self) -> usize {
+        self.max + self.terminator.len()
+    }
+}
+
+impl Lines {
+    /// Before a line begins, or inside a refused one.
+    #[cold]
+    fn step_flagged(
+        &self,
+        state: &mut State,
+        ahead: &mut Lookahead,
+        block: &[u8],
+        from: usize,
+    ) -> Step {
+        let line = block.get(from..).unwrap_or_default();
+        if state.flags & SKIP_LF != 0 {
+            return match line.first() {
+                None => need(0, 1),
+                Some(b'\n') => {
+                    state.flags &= !SKIP_LF;
+                    state.track.advance(1);
+                    Step::Skip { consumed: 1 }
+                }
+                Some(_) => {
+                    state.flags &= !SKIP_LF;
+                    self.step_in(state, ahead, block, from)
+                }
+            };
+        }
+        let mut at = state.scanned as usize;
+        while let Some(hit) = self.needles.find(ahead, block, from + at, block.len()) {
+            match self.judge(line, hit - from) {
+                Hit::End { end, meta, .. } => {
+                    let cr = meta.kind == Ending::Cr as u32;
+                    state.flags = if cr { SKIP_LF } else { 0 };
+                    state.scanned = 0;
+                    state.track.advance(end);
+                    return Step::Skip { consumed: end };
+                }
+                Hit::Open => break,
+                Hit::Data | Hit::Bad(_) => at = hit - from + 1,
+            }
+        }
+        let consumed = self.open_from(line);
+        if consumed == 0 {
+            return need(0, 1);
+        }
+        state.scanned = 0;
+        state.track.advance(consumed);
+        Step::Skip { consumed }
+    }
+
+    /// What the searched byte at `i` is.
+    #[inline]
+    fn judge(&self, line: &[u8], i: usize) -> Hit {
+        let end = i + 1;
+        let after_cr = || i > 0 && line.get(i - 1) == Some(&b'\r');
+        let lf = Hit::End { content: i, end, meta: Ending::Lf.meta() };
+        match &self.terminator {
+            Terminator::Lf => lf,
+            Terminator::LfOrCrLf | Terminator::CrLf if line.get(i) == Some(&b'\r') => {
+                // Only searched for where a lone one is an error.
+                match line.get(i + 1) {
+                    None => Hit::Open,
+                    Some(b'\n') => Hit::End { content: i, end: i + 2, meta: Ending::CrLf.meta() },
+                    Some(_) => Hit::Bad(ErrorKind::BareCr),
+                }
+            }
+            Terminator::LfOrCrLf | Terminator::CrLf if after_cr() => {
+                Hit::End { content: i - 1, end, meta: Ending::CrLf.meta() }
+            }
+            Terminator::LfOrCrLf => lf,
+            Terminator::CrLf if self.lone_lf == Lone::Error => Hit::Bad(ErrorKind::BareLf),
+            Terminator::CrLf => Hit::Data,
+            Terminator::AnyNewline if line.get(i) == Some(&b'\r') => {
+                Hit::End { content: i, end, meta: Ending::Cr.meta() }
+            }
+            Terminator::AnyNewline => lf,
+            Terminator::Delimiter { bytes, len } => {
+                let delimiter = bytes.get(..usize::from(*len)).unwrap_or_default();
+                match line.get(..end) {
+                    Some(upto) if upto.ends_with(delimiter) => {
+                        let content = end - delimiter.len();
+                        Hit::End { content, end, meta: Ending::Delimiter.meta() }
+                    }
+                    _ => Hit::Data,
+                }
+            }
+            Terminator::AnyOf { .. } => {
+                let byte = line.get(i).copied().unwrap_or_default();
+                let meta = Meta { extra: u32::from(byte), ..Ending::Delimiter.meta() };
+                Hit::End { content: i, end, meta }
+            }
+        }
+    }
+
+    /// All bytes are seen and none ends the line: it waits, unless it is too long by now.
+    #[cold]
+    fn undecided(&self, state: &mut State, line: &[u8]) -> Step {
+        let open = self.open_from(line);
+        if open > self.max {
+            return self.oversize_line(state, line);
+        }
+        // Terminators are found by their last byte, except a CR that may not stand alone.
+        let again = self.lone_cr == Lone::Error;
+        state.scanned = if again { open } else { line.len() } as u64;
+        need(0, 1)
+    }
+
+    /// Where a terminator could have begun whose end is not there yet; else the end of `line`.
+    fn open_from(&self, line: &[u8]) -> usize {
+        let n = line.len();
+        match &self.terminator {
+            Terminator::CrLf | Terminator::LfOrCrLf if line.last() == Some(&b'\r') => n - 1,
+            Terminator::Delimiter { bytes, len } => {
+                let len = usize::from(*len);
+                let begins = |&from: &usize| {
+                    let tail = line.get(from..).unwrap_or_default();
+                    bytes.get(..tail.len()) == Some(tail)
+                };
+                (n.saturating_sub(len - 1)..n).find(begins).unwrap_or(n)
+            }
+            _ => n,
+        }
+    }
+
+    /// The line has more content than allowed: what is known for sure, so that it does not
+    /// depend on how much of the line is here.
+    #[cold]
+    fn oversize_line(&self, state: &mut State, line: &[u8]) -> Step {
+        let (declared, limit) = (self.max as u64 + 1, self.max as u64);
+        let consumed = self.max + 1;
+        debug_assert!(consumed <= line.len());
+        match self.oversize {
+            Oversize::Fatal => state.track.fail(ErrorKind::TooLarge, self.max, declared, limit),
+            Oversize::Skip => {
+                state.scanned = 0;
+                state.flags = DISCARD;
+                let size = (declared, limit);
+                state.track.refuse(ErrorKind::TooLarge, self.max, size, consumed as u64, line.len())
+            }
+            Oversize::Truncate => {
+                state.scanned = 0;
+                state.flags = DISCARD;
+                state.track.advance(consumed);
+                let payload = Span { start: 0, end: self.max };
+                Step::Frame { payload, meta: Ending::Cut.meta(), consumed }
+            }
+        }
+    }
+
+    /// The byte at `i` must not stand in a line.
+    #[cold]
+    fn bad_line(&self, state: &mut State, kind: ErrorKind, line: &[u8], i: usize) -> Step {
+        if self.oversize == Oversize::Fatal {
+            return state.track.fail(kind, i, 0, 0);
+        }
+        state.scanned = 0;
+        state.flags = DISCARD;
+        state.track.refuse(kind, i, (0, 0), i as u64 + 1, line.len())
+    }
+}

@@ -1,0 +1,259 @@
+//! One harness for every codec: runs a stream through it in every way there is and checks that
+//! all of them tell the same, and that each step keeps the contract of `Framing`.
+//!
+//! The fuzz targets use this file too.
+#![allow(dead_code, unreachable_pub, reason = "each user of the harness takes a part of it")]
+
+use std::fmt::Debug;
+use std::ops::ControlFlow;
+
+use drywire::frame::{Eof, FrameError, Framing, Joiner, Meta, Step, frames};
+
+/// What a stream turned out to be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Event {
+    Frame { at: u64, bytes: Vec<u8>, payload: Vec<u8>, meta: Meta },
+    Error(FrameError),
+}
+
+impl Event {
+    pub fn payload(&self) -> Option<&[u8]> {
+        match self {
+            Self::Frame { payload, .. } => Some(payload),
+            Self::Error(_) => None,
+        }
+    }
+
+    pub fn error(&self) -> Option<FrameError> {
+        match self {
+            Self::Frame { .. } => None,
+            Self::Error(error) => Some(*error),
+        }
+    }
+}
+
+/// All events of a stream, each with the number of bytes that had been fed when it came, and the
+/// verdict at the end of input.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Told {
+    pub events: Vec<Event>,
+    pub fed: Vec<usize>,
+    pub eof: Eof,
+}
+
+impl Told {
+    pub fn payloads(&self) -> Vec<&[u8]> {
+        self.events.iter().filter_map(Event::payload).collect()
+    }
+
+    pub fn errors(&self) -> Vec<FrameError> {
+        self.events.iter().filter_map(Event::error).collect()
+    }
+}
+
+/// Feeds `input`, cut after each of the ascending `cuts`, to bare steps and checks the contract
+/// of each step on the way (laws 4 and 5).
+pub fn stepped<F: Framing>(framing: &F, input: &[u8], cuts: &[usize]) -> Told {
+    let mut state = F::State::default();
+    let (mut events, mut fed_at) = (Vec::new(), Vec::new());
+    let mut consumed_total = 0;
+    let mut failed = false;
+    for fed in cuts.iter().copied().chain([input.len()]) {
+        let mut steps = 0;
+        while !failed {
+            let avail = &input[consumed_total..fed];
+            assert_eq!(framing.position(&state), consumed_total as u64, "position");
+            steps += 1;
+            assert!(steps <= input.len() + 2, "more steps than bytes");
+            match framing.step(&mut state, avail) {
+                Step::Frame { payload, meta, consumed } => {
+                    assert!((1..=avail.len()).contains(&consumed), "frame of {consumed} bytes");
+                    assert!(payload.start <= payload.end && payload.end <= consumed);
+                    events.push(Event::Frame {
+                        at: consumed_total as u64,
+                        bytes: avail[..consumed].to_vec(),
+                        payload: payload.of(avail).to_vec(),
+                        meta,
+                    });
+                    fed_at.push(fed);
+                    consumed_total += consumed;
+                }
+                Step::Skip { consumed } => {
+                    assert!((1..=avail.len()).contains(&consumed), "skip of {consumed} bytes");
+                    consumed_total += consumed;
+                }
+                Step::Need(more) => {
+                    assert!(
+                        avail.len().saturating_add(more.get()) <= framing.max_pending().max(1),
+                        "needs {more} more than {} bytes, the most is {}",
+                        avail.len(),
+                        framing.max_pending()
+                    );
+                    break;
+                }
+                Step::Error { error, consumed } => {
+                    assert_eq!(consumed == 0, error.fatal, "a fatal error consumes nothing");
+                    assert!(consumed <= avail.len());
+                    assert!(error.at >= consumed_total as u64, "an error before its frame");
+                    assert!(error.at <= fed as u64, "an error in bytes not seen");
+                    events.push(Event::Error(error));
+                    fed_at.push(fed);
+                    consumed_total += consumed;
+                    if error.fatal {
+                        failed = true;
+                        let again = framing.step(&mut state, &[]);
+                        assert_eq!(again, Step::Error { error, consumed: 0 }, "latched");
+                    }
+                }
+            }
+        }
+    }
+    let rest = &input[consumed_total..];
+    Told { events, fed: fed_at, eof: framing.finish(&state, rest) }
+}
+
+/// The same through a [`Joiner`], with its memory law (6).
+pub fn joined<F: Framing + Clone>(framing: &F, input: &[u8], cuts: &[usize]) -> Told {
+    let mut joiner = Joiner::new(framing.clone());
+    let (mut events, mut fed_at) = (Vec::new(), Vec::new());
+    let mut from = 0;
+    for fed in cuts.iter().copied().chain([input.len()]) {
+        let chunk = &input[from..fed];
+        let used = joiner.push(chunk, |event| {
+            events.push(own(event));
+            fed_at.push(fed);
+            ControlFlow::Continue(())
+        });
+        from = fed;
+        if joiner.failed().is_some() {
+            let again = joiner.push(b"more", |_| panic!("an event after a fatal error"));
+            assert_eq!(again, 0);
+            break;
+        }
+        assert_eq!(used, chunk.len(), "all is taken");
+        let most = framing.max_pending();
+        assert!(joiner.buffered() <= most, "{} of {most} bytes held", joiner.buffered());
+        assert!(joiner.footprint() <= (2 * fed + 512).min(most.max(512)), "memory");
+    }
+    Told { events, fed: fed_at, eof: joiner.finish() }
+}
+
+/// The same through a [`Joiner`] whose consumer breaks after every event.
+pub fn joined_breaking<F: Framing + Clone>(
+    framing: &F,
+    input: &[u8],
+    cuts: &[usize],
+) -> Vec<Event> {
+    let mut joiner = Joiner::new(framing.clone());
+    let mut events = Vec::new();
+    let mut from = 0;
+    for fed in cuts.iter().copied().chain([input.len()]) {
+        while joiner.failed().is_none() {
+            let before = events.len();
+            from += joiner.push(&input[from..fed], |event| {
+                events.push(own(event));
+                ControlFlow::Break(())
+            });
+            assert!(events.len() <= before + 1, "an event after the break");
+            if events.len() == before {
+                assert_eq!(from, fed);
+                break;
+            }
+        }
+    }
+    events
+}
+
+/// The events of one buffer, through the iterator (and the codec's lookahead).
+pub fn iterated<F: Framing>(framing: &F, input: &[u8]) -> Vec<Event> {
+    let mut state = F::State::default();
+    let mut it = frames(framing, &mut state, input);
+    let mut events = Vec::new();
+    for event in it.by_ref() {
+        events.push(own(event));
+    }
+    let consumed = it.consumed();
+    assert_eq!(framing.position(&state), consumed as u64);
+    events
+}
+
+fn own(event: Result<drywire::frame::Frame<'_>, FrameError>) -> Event {
+    match event {
+        Ok(frame) => Event::Frame {
+            at: frame.at,
+            bytes: frame.bytes.to_vec(),
+            payload: frame.payload.to_vec(),
+            meta: frame.meta,
+        },
+        Err(error) => Event::Error(error),
+    }
+}
+
+/// Laws 1, 2, 4, 5 and 6 for one stream: every way of cutting and reading it tells the same.
+/// Returns what it tells.
+pub fn check<F: Framing + Clone + Debug>(framing: &F, input: &[u8], seed: u64) -> Told {
+    let whole = stepped(framing, input, &[]);
+    assert_eq!(iterated(framing, input), whole.events, "iterator");
+    let same = |cuts: &[usize]| {
+        let told = stepped(framing, input, cuts);
+        assert_eq!(told.events, whole.events, "cut at {cuts:?}");
+        assert_eq!(told.eof, whole.eof, "cut at {cuts:?}");
+        let told = joined(framing, input, cuts);
+        assert_eq!(told.events, whole.events, "joined, cut at {cuts:?}");
+        assert_eq!(told.eof, whole.eof, "joined, cut at {cuts:?}");
+        assert_eq!(joined_breaking(framing, input, cuts), whole.events, "breaking, {cuts:?}");
+    };
+    let every: Vec<usize> = (1..input.len()).collect();
+    same(&every);
+    same(&every.iter().copied().filter(|i| i % 7 == 0).collect::<Vec<_>>());
+    if input.len() <= 12 {
+        for bits in 0u32..1 << every.len() {
+            let cut = |i: &usize| bits >> (i - 1) & 1 == 1;
+            same(&every.iter().copied().filter(cut).collect::<Vec<_>>());
+        }
+    } else {
+        let mut random = Random(seed);
+        for _ in 0..8 {
+            let sparse = 1 + random.below(20);
+            same(&every.iter().copied().filter(|_| random.below(sparse) == 0).collect::<Vec<_>>());
+        }
+    }
+    earliest(framing, input, &stepped(framing, input, &every));
+    whole
+}
+
+/// Law 2: fed byte by byte, each event comes with the same prefix that tells it when that prefix
+/// is all there is; and a frame comes with its last byte.
+fn earliest<F: Framing>(framing: &F, input: &[u8], bytewise: &Told) {
+    for (i, event) in bytewise.events.iter().enumerate() {
+        let fed = bytewise.fed[i];
+        let known = stepped(framing, &input[..fed], &[]).events;
+        assert_eq!(known.get(i), Some(event), "depends on bytes after it");
+        if let Event::Frame { at, bytes, .. } = event {
+            let end = *at as usize + bytes.len();
+            // A line cut at the limit may have to wait for what follows a CR or half a delimiter.
+            assert!(fed >= end && fed <= end + 8, "frame ending at {end} told at {fed}");
+        }
+    }
+}
+
+/// Splitmix64: test inputs from a seed.
+pub struct Random(pub u64);
+
+impl Random {
+    pub fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+
+    pub fn below(&mut self, n: u64) -> u64 {
+        self.next() % n.max(1)
+    }
+
+    pub fn bytes(&mut self, n: usize) -> Vec<u8> {
+        (0..n).map(|_| self.next() as u8).collect()
+    }
+}

@@ -1,6 +1,17 @@
-//! Times and counts as people write them: `10s`, `100k`.
+//! Sizes, times and counts as people write them: `64M`, `10s`, `100k`.
 
 use core::time::Duration;
+
+/// Bytes, in powers of 1024: `512`, `128k`, `64M`, `64MiB`, `1g`. Whole numbers only.
+pub(crate) fn size(text: &str) -> Result<u64, String> {
+    let suffixes = [("", 1), ("k", 1 << 10), ("m", 1 << 20), ("g", 1 << 30), ("t", 1 << 40)];
+    let (digits, suffix) = split(text);
+    let suffix = suffix.to_ascii_lowercase();
+    let unit = suffix.strip_suffix("ib").or_else(|| suffix.strip_suffix('b')).unwrap_or(&suffix);
+    whole(digits, unit, &suffixes).ok_or_else(|| {
+        format!("`{text}` is not a size: write bytes, or k, M, G for powers of 1024, such as 64M")
+    })
+}
 
 /// How many of something, in powers of 1000: `50`, `100k`, `1M`. Whole numbers only.
 pub(crate) fn count(text: &str) -> Result<u64, String> {
@@ -44,6 +55,20 @@ mod tests {
     use super::*;
 
     #[test]
+    fn sizes_are_powers_of_1024_in_either_case() {
+        for (text, bytes) in [
+            ("0", 0),
+            ("512", 512),
+            ("128k", 131_072),
+            ("64M", 64 << 20),
+            ("64MiB", 64 << 20),
+            ("1gb", 1 << 30),
+        ] {
+            assert_eq!(size(text), Ok(bytes), "{text}");
+        }
+    }
+
+    #[test]
     fn counts_are_powers_of_1000() {
         for (text, n) in [("50", 50), ("100k", 100_000), ("1M", 1_000_000)] {
             assert_eq!(count(text), Ok(n), "{text}");
@@ -67,6 +92,9 @@ mod tests {
 
     #[test]
     fn nonsense_is_refused_with_what_is_allowed() {
+        for text in ["", "M", "-1", "1.5M", "64X", "1 M", "99999999999999999999", "17179869184G"] {
+            assert!(size(text).is_err_and(|e| e.contains(text) && e.contains("64M")), "{text}");
+        }
         for text in ["", "s", "-1s", "1.2.3s", "10 parsecs", "1e400h"] {
             assert!(time(text).is_err_and(|e| e.contains("250ms")), "{text}");
         }

@@ -76,7 +76,8 @@ pub(crate) fn run(args: &Args) -> Result<Verdict, Failure> {
         }
         streams.push(stream);
     }
-    let answered = if args.ask { streams.iter_mut().filter_map(answer).count() as u64 } else { 0 };
+    let asked = if args.ask { streams.len() } else { 0 };
+    let answers: Vec<_> = streams.iter_mut().take(asked).map(answer).collect();
     let open_seconds = start.elapsed().as_secs_f64();
     sleep(args.hold);
     let after = server.and_then(Process::resident);
@@ -87,13 +88,14 @@ pub(crate) fn run(args: &Args) -> Result<Verdict, Failure> {
             / args.connections as f64,
     });
     let (held, last_words) = count_held(&mut streams);
+    let refusals: Vec<_> = answers.into_iter().filter_map(Result::err).collect();
     let report = Report {
         connections: args.connections,
         held,
         ended: args.connections - held,
-        asked: if args.ask { args.connections } else { 0 },
-        answered,
-        last_words,
+        asked: asked as u64,
+        answered: (asked - refusals.len()) as u64,
+        last_words: refusals.into_iter().next().or(last_words),
         open_seconds,
         memory,
     };
@@ -108,26 +110,30 @@ pub(crate) fn run(args: &Args) -> Result<Verdict, Failure> {
 const QUESTION: &[u8] = b"get drywire-load-idle\r\n";
 const MISS: &[u8] = b"END\r\n";
 
-/// Waits up to five seconds for the answer to the question; `None` if it is another one.
-fn answer(stream: &mut Stream) -> Option<()> {
+/// Waits up to five seconds for the answer to the question; if it is another one, what it was.
+fn answer(stream: &mut Stream) -> Result<(), String> {
     let patience = Instant::now() + Duration::from_secs(5);
-    let mut reply = [0; MISS.len()];
+    let mut reply = [0; 256];
     let mut got = 0;
-    while got < reply.len() {
+    while !reply[..got].contains(&b'\n') && got < reply.len() {
         match stream.read(&mut reply[got..]) {
-            Ok(0) => return None,
+            Ok(0) => break,
             Ok(n) => got += n,
             Err(error) if error.kind() == ErrorKind::WouldBlock && Instant::now() < patience => {
-                sleep(Duration::from_micros(50))
+                sleep(Duration::from_micros(50));
             }
             Err(error) if error.kind() == ErrorKind::Interrupted => {}
-            Err(_) => return None,
+            Err(error) => return Err(error.to_string()),
         }
     }
-    (reply == MISS).then_some(())
+    if reply[..got] == *MISS {
+        Ok(())
+    } else {
+        Err(String::from_utf8_lossy(&reply[..got]).trim_end().to_owned())
+    }
 }
 
-/// The connections that are still open, and what the first of the others said at its end.
+/// How many connections are still open, and what the first of the others said at its end.
 fn count_held(streams: &mut [Stream]) -> (u64, Option<String>) {
     let mut held = 0;
     let mut last_words = None;

@@ -1,18 +1,32 @@
 //! `drywire load`: load on a server, each answer checked.
+//!
+//! A load is made of independent parts: what to ask and whether the answer is right
+//! ([`workload`], one for each protocol), when to ask ([`closed`]), and where every request went
+//! ([`tally`], [`phase`], [`report`]).
 
+mod closed;
+mod content;
 mod idle;
+mod live;
+mod memcached;
+mod phase;
 mod process;
+mod report;
 mod stream;
+mod tally;
+mod workload;
 
 use crate::{Failure, Verdict};
 
 #[derive(clap::Subcommand)]
 pub(crate) enum Command {
+    Memcached(memcached::Args),
     Idle(idle::Args),
 }
 
 pub(crate) fn run(command: Command) -> Result<Verdict, Failure> {
     match command {
+        Command::Memcached(args) => memcached::run(&args),
         Command::Idle(args) => idle::run(&args),
     }
 }

@@ -83,12 +83,10 @@ impl Expiry {
         if self.0 == Self::NEVER.0 { None } else { Some(self.0.saturating_sub(now.0)) }
     }
 
-    #[allow(dead_code)]
     pub(super) const fn to_bits(self) -> u32 {
         self.0
     }
 
-    #[allow(dead_code)]
     pub(super) const fn from_bits(bits: u32) -> Self {
         Self(bits)
     }

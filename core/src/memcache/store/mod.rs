@@ -1,171 +1,178 @@
-//! The item store: one table of items under one byte limit.
-#![allow(unused_variables, dead_code)]
+//! The item store: one table of items under one byte limit, a plain data structure without
+//! clock, lock or I/O.
+//!
+//! # Shape
+//! * Items shorter than [`SHARED_MIN`] lie inline in a log of 64 KiB segments (`log.rs`): a 24-byte
+//!   header, key, value. Overwriting with a value that rounds to the same size happens in place;
+//!   otherwise the record is written anew and the old one leaves a hole.
+//! * Longer values are [`Bytes`](bytes::Bytes) beside the log (`shared.rs`): a reply in progress
+//!   shares them, and an overwrite or delete never tears them.
+//! * The table (`index.rs`) grows bucket by bucket: 16 bytes an item, one cache line a lookup.
+//! * When full (`reclaim.rs`), a clock hand walks the oldest segment: dead and expired items are
+//!   dropped, those used since the last tour get a second chance, the others are evicted. Segments
+//!   full of holes are compacted first. Eviction is by item: a large value is evicted alone.
+//!
+//! # The limit
+//! [`Store::footprint`] counts every byte: segments with their free space, table, metadata, values
+//! still arriving, values that nobody can get any more but a reply still holds. It includes an
+//! allowance for the allocator, so it is an upper bound of what is allocated, and it never exceeds
+//! the limit: memory is charged, after making room, *before* it is allocated.
+//!
+//! # Cost
+//! Every call but [`Store::maintain`] takes constant time apart from copying its value, unless it
+//! must make room; then the work is proportional to the room it makes, at least one segment
+//! (about 1,000 small items). A get allocates nothing; a set allocates a segment, a table page
+//! of 8 KiB or a large value's buffer, and nothing once the store is full or values are
+//! overwritten in their size.
+//!
+//! # Shards
+//! A store is single-threaded. A host with several threads keeps one store per shard behind locks
+//! of its own; all use one [`Hasher`], and [`Counters`] add up.
+//!
+//! ```
+//! use drywire::memcache::expiry::{Expiry, Secs};
+//! use drywire::memcache::store::{Body, Config, Hasher, Store, Stored, Verb};
+//!
+//! let hasher = Hasher::new(42);
+//! let mut store = Store::new(Config::new(64 << 20, hasher.clone()))?;
+//! let (now, key) = (Secs::new(5), b"greeting");
+//! let hash = hasher.hash(key);
+//! let stored = store.store(now, hash, key, Verb::Set, 7, Expiry::NEVER, Body::Copy(b"hello"));
+//! assert_eq!(stored, Stored::Stored);
+//! let hit = store.get(now, hash, key).unwrap();
+//! assert_eq!((hit.flags, hit.value.as_slice()), (7, &b"hello"[..]));
+//! # Ok::<(), drywire::memcache::store::ConfigError>(())
+//! ```
 
+mod budget;
 mod config;
 mod counters;
 mod hash;
+mod index;
+mod log;
+mod number;
+mod reclaim;
+mod shared;
+mod types;
+mod write;
 
-use alloc::sync::Arc;
-use alloc::vec::Vec;
-use bytes::Bytes;
-use core::sync::atomic::AtomicU64;
+#[cfg(test)]
+mod tests;
 
 use super::expiry::{Expiry, Secs};
+use budget::Budget;
 pub use config::{
     Config, ConfigError, ITEM_MAX_DEFAULT, ITEM_MAX_GREATEST, ITEM_MAX_LEAST, KEY_MAX,
     LIMIT_GREATEST, LIMIT_LEAST, item_limit,
 };
 pub use counters::Counters;
 pub use hash::Hasher;
+use index::Index;
+use log::{Cursor, FETCHED, Head, Log, Place, REFERENCED};
+pub use shared::Reservation;
+use shared::Shared;
+pub use types::{Body, DeltaError, Hit, NoMemory, Refusal, Stored, ValueRef, Verb};
 
-/// Values of this length and more are kept as shared [`Bytes`]; shorter ones lie inline.
+/// Values of this length and more are kept as shared [`Bytes`](bytes::Bytes); shorter ones lie
+/// inline. Copying less than a page costs no more than sharing it.
 pub const SHARED_MIN: usize = 4096;
 
-/// An item found by [`Store::get`].
-#[derive(Debug)]
-pub struct Hit<'a> {
-    /// The client's flags.
-    pub flags: u32,
-    /// The item's cas unique, never 0.
-    pub cas: u64,
-    /// The value.
-    pub value: ValueRef<'a>,
-}
-
-/// A value in the store.
-#[derive(Clone, Copy, Debug)]
-pub enum ValueRef<'a> {
-    /// Shorter than [`SHARED_MIN`]: the caller copies it before it calls the store again.
-    Inline(&'a [u8]),
-    /// A clone stays whole and unchanged whatever happens to the item. Its memory stays charged
-    /// to the store until the last clone is dropped.
-    Shared(&'a Bytes),
-}
-
-impl<'a> ValueRef<'a> {
-    /// The bytes, wherever they are.
-    #[inline]
-    pub fn as_slice(self) -> &'a [u8] {
-        match self {
-            Self::Inline(bytes) => bytes,
-            Self::Shared(bytes) => bytes,
-        }
-    }
-}
-
-/// A storage command.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Verb {
-    /// Stores in any case.
-    Set,
-    /// Stores if the key is not there.
-    Add,
-    /// Stores if the key is there.
-    Replace,
-    /// Puts the bytes behind the value, keeping flags and expiry.
-    Append,
-    /// Puts the bytes before the value, keeping flags and expiry.
-    Prepend,
-    /// Stores if the item still has this cas unique.
-    Cas(u64),
-}
-
-/// The value of a storage command.
-#[derive(Debug)]
-pub enum Body<'a> {
-    /// It arrived whole and is copied.
-    Copy(&'a [u8]),
-    /// It arrived in pieces; a large one becomes the item without a copy.
-    Reserved(Reservation),
-}
-
-/// The outcome of a storage command.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[must_use]
-pub enum Stored {
-    /// Done.
-    Stored,
-    /// The condition of add, replace, append or prepend does not hold, or append or prepend would
-    /// make the item too large.
-    NotStored,
-    /// The item has another cas unique.
-    Exists,
-    /// cas for a key that is not there.
-    NotFound,
-    /// Over the item size limit. A `set` has dropped the old value, everything else kept it.
-    TooLarge,
-    /// No room, and nothing may be removed. A `set` has dropped the old value, everything else
-    /// kept it.
-    NoMemory,
-}
-
-/// Why a session gave up a storage command before its value was complete.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Refusal {
-    /// The declared length is over [`item_limit`].
-    TooLarge,
-    /// [`Store::grow`] failed.
-    NoMemory,
-}
-
-/// No room: everything that may be removed has been, or nothing may be.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct NoMemory;
-
-/// Why incr or decr failed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum DeltaError {
-    /// No such key.
-    NotFound,
-    /// The value is not a decimal number of 64 bits.
-    NonNumeric,
-    /// The new number is longer and there is no room for it.
-    NoMemory,
-}
-
-/// A value that is still arriving. See [`Store::reserve`].
-///
-/// Dropping it returns everything to the store, with or without the store at hand, so a
-/// connection that dies in the middle of a value leaks nothing.
-#[derive(Debug)]
-#[must_use]
-pub struct Reservation {
-    bytes: Vec<u8>,
-    declared: u32,
-    ledger: Arc<AtomicU64>,
-}
-
-impl Reservation {
-    /// The bytes received so far.
-    pub fn as_slice(&self) -> &[u8] {
-        &self.bytes
-    }
-
-    /// How many bytes are still to come.
-    pub fn missing(&self) -> usize {
-        self.declared as usize - self.bytes.len()
-    }
-}
+/// Charged for what exists once.
+const BASE_COST: usize = size_of::<Store>() + 256;
+/// Segments that the limit is divided into at least.
+const SEGMENTS_LEAST: u64 = 16;
+/// The smallest segment holds several of the largest inline items.
+const SEGMENT_MIN: u64 = 16 * 1024;
 
 /// The item store. See the [module documentation](self).
 #[derive(Debug)]
 pub struct Store {
+    index: Index,
+    log: Log,
+    shared: Shared,
+    budget: Budget,
+    hasher: Hasher,
+    item_max: u32,
+    evicts: bool,
+    next_cas: u64,
+    cas_step: u64,
+    /// Items with a cas below this are flushed: every store gives a higher one.
+    flushed_below: u64,
+    /// When the pending flush strikes.
+    flush_at: Expiry,
+    /// Where the clock hand stands, and the bytes of the segment under it that got a second chance.
+    hand: Cursor,
+    spared: usize,
+    crawler: Cursor,
+    /// Where compaction looks next.
+    sample: usize,
+    /// Counts records that went away: a place found before may be stale if it has changed.
+    kills: u64,
     counters: Counters,
+}
+
+/// What a look-up found.
+enum Found {
+    Live(Place, Head),
+    Expired,
+    Flushed,
+    Missing,
 }
 
 impl Store {
     /// An empty store.
     pub fn new(config: Config) -> Result<Self, ConfigError> {
-        todo!()
+        config.check()?;
+        let segment = (config.limit / SEGMENTS_LEAST).clamp(SEGMENT_MIN, log::SEGMENT_MAX as u64);
+        let segment = 1usize << segment.ilog2();
+        let mut budget = Budget::new(usize::try_from(config.limit).unwrap_or(usize::MAX));
+        budget.charge(BASE_COST + Index::initial_cost() + 2 * (segment + log::SEGMENT_ENTRY_COST));
+        Ok(Self {
+            index: Index::new(),
+            log: Log::new(segment),
+            shared: Shared::new(),
+            budget,
+            hasher: config.hasher,
+            item_max: config.item_max,
+            evicts: config.evict,
+            next_cas: config.cas_first,
+            cas_step: config.cas_step,
+            flushed_below: 0,
+            flush_at: Expiry::NEVER,
+            hand: Cursor::NOWHERE,
+            spared: 0,
+            crawler: Cursor::NOWHERE,
+            sample: 0,
+            kills: 0,
+            counters: Counters::default(),
+        })
     }
 
-    /// Looks a key up.
+    /// Looks a key up. No allocation; typically one cache line of the table and the item's own.
+    ///
+    /// `hash` is the key's under [`Config::hasher`], here and in all calls; `now` never goes back.
+    #[inline]
     pub fn get(&mut self, now: Secs, hash: u64, key: &[u8]) -> Option<Hit<'_>> {
-        todo!()
+        self.counters.cmd_get += 1;
+        match self.find(now, hash as u32, key) {
+            Found::Live(place, head) => {
+                self.counters.get_hits += 1;
+                if head.bits & (REFERENCED | FETCHED) != REFERENCED | FETCHED {
+                    self.log
+                        .set_head(place, &Head { bits: head.bits | REFERENCED | FETCHED, ..head });
+                }
+                Some(self.hit(place, &head))
+            }
+            gone => {
+                self.counters.get_misses += 1;
+                self.count_gone(&gone);
+                None
+            }
+        }
     }
 
-    /// Looks a key up and sets its expiry; the cas unique stays.
+    /// Looks a key up and sets its expiry; the cas unique stays. Counts as `cmd_get` and
+    /// `cmd_touch`, its outcome as touch.
     pub fn get_and_touch(
         &mut self,
         now: Secs,
@@ -173,114 +180,172 @@ impl Store {
         key: &[u8],
         expiry: Expiry,
     ) -> Option<Hit<'_>> {
-        todo!()
+        self.counters.cmd_get += 1;
+        let (place, head) = self.touch_item(now, hash, key, expiry, REFERENCED | FETCHED)?;
+        Some(self.hit(place, &head))
     }
 
     /// Sets the expiry of a key; the cas unique stays. False if it is not there.
     pub fn touch(&mut self, now: Secs, hash: u64, key: &[u8], expiry: Expiry) -> bool {
-        todo!()
+        self.touch_item(now, hash, key, expiry, REFERENCED).is_some()
     }
 
     /// Removes a key. False if it is not there.
     pub fn delete(&mut self, now: Secs, hash: u64, key: &[u8]) -> bool {
-        todo!()
+        let tag = hash as u32;
+        let Found::Live(place, head) = self.find(now, tag, key) else {
+            self.counters.delete_misses += 1;
+            return false;
+        };
+        self.unlink(place, &head, tag);
+        self.counters.delete_hits += 1;
+        true
     }
 
-    /// Adds to a number, wrapping at 2^64.
-    pub fn incr(
-        &mut self,
-        now: Secs,
-        hash: u64,
-        key: &[u8],
-        delta: u64,
-    ) -> Result<u64, DeltaError> {
-        todo!()
-    }
-
-    /// Subtracts from a number, stopping at 0.
-    pub fn decr(
-        &mut self,
-        now: Secs,
-        hash: u64,
-        key: &[u8],
-        delta: u64,
-    ) -> Result<u64, DeltaError> {
-        todo!()
-    }
-
-    /// Runs a storage command. The value must be complete.
-    #[allow(clippy::too_many_arguments)]
-    pub fn store(
-        &mut self,
-        now: Secs,
-        hash: u64,
-        key: &[u8],
-        verb: Verb,
-        flags: u32,
-        expiry: Expiry,
-        body: Body<'_>,
-    ) -> Stored {
-        todo!()
-    }
-
-    /// Records that a storage command was given up before its value was complete, once its data
-    /// block has been swallowed: counts it, and drops the old value if it was a `set`.
-    pub fn refuse(&mut self, now: Secs, hash: u64, key: &[u8], verb: Verb, why: Refusal) {
-        todo!()
-    }
-
-    /// Starts a value of `declared` bytes that will arrive in pieces. Takes no memory yet.
-    pub fn reserve(&self, declared: u32) -> Reservation {
-        todo!()
-    }
-
-    /// Adds a piece to a value that is arriving.
-    ///
-    /// # Panics
-    /// If the piece goes beyond the declared length, or the reservation is another store's.
-    pub fn grow(
-        &mut self,
-        now: Secs,
-        reservation: &mut Reservation,
-        piece: &[u8],
-    ) -> Result<(), NoMemory> {
-        todo!()
-    }
-
-    /// Makes everything stored before the beginning of second `at` invisible, once that second
-    /// comes (at once if it is `now` or past). Replaces a flush that is still pending. Constant
-    /// time.
+    /// Makes everything stored before the beginning of second `at` invisible once that second
+    /// comes: at once if it is `now` or past, and then what is stored later in the same second
+    /// lives. Replaces a flush that is still pending. Constant time: memory comes back as items
+    /// are met, by [`Store::maintain`] or when room is needed.
     pub fn flush_all(&mut self, now: Secs, at: Secs) {
-        todo!()
+        self.settle_flush(now);
+        if at <= now {
+            self.flushed_below = self.next_cas;
+            self.flush_at = Expiry::NEVER;
+        } else {
+            self.flush_at = Expiry::at(at);
+        }
     }
 
-    /// One bounded step of upkeep.
-    pub fn maintain(&mut self, now: Secs, budget: u32) -> bool {
-        todo!()
-    }
-
-    /// The counters and gauges.
-    pub fn counters(&self) -> &Counters {
+    /// The counters, and the gauges as they are now.
+    pub const fn counters(&self) -> &Counters {
         &self.counters
     }
 
-    /// Forgets what was counted; the gauges stay.
+    /// Forgets what was counted (`stats reset`); the gauges stay.
     pub fn reset_counters(&mut self) {
         self.counters.reset();
     }
 
-    /// Bytes charged to the limit now.
+    /// Bytes charged to the limit now: an upper bound of what is allocated, at most
+    /// [`Store::limit`].
     pub fn footprint(&self) -> u64 {
-        todo!()
+        self.budget.used() as u64
     }
 
     /// The byte limit.
-    pub fn limit(&self) -> u64 {
-        todo!()
+    pub const fn limit(&self) -> u64 {
+        self.budget.limit() as u64
     }
 
     /// The item size limit; see [`item_limit`].
-    pub fn item_max(&self) -> u32 {
-        todo!()
+    pub const fn item_max(&self) -> u32 {
+        self.item_max
     }
+
+    fn touch_item(
+        &mut self,
+        now: Secs,
+        hash: u64,
+        key: &[u8],
+        expiry: Expiry,
+        bits: u8,
+    ) -> Option<(Place, Head)> {
+        self.counters.cmd_touch += 1;
+        match self.find(now, hash as u32, key) {
+            Found::Live(place, mut head) => {
+                self.counters.touch_hits += 1;
+                head.expiry = expiry.to_bits();
+                head.bits |= bits;
+                self.log.set_head(place, &head);
+                Some((place, head))
+            }
+            gone => {
+                self.counters.touch_misses += 1;
+                self.count_gone(&gone);
+                None
+            }
+        }
+    }
+
+    /// Finds a key. An item that is dead already is removed on the way.
+    #[inline]
+    fn find(&mut self, now: Secs, tag: u32, key: &[u8]) -> Found {
+        self.settle_flush(now);
+        let Some(place) = self.index.find(tag, |place| self.log.has_key(place, key)) else {
+            return Found::Missing;
+        };
+        let head = self.log.head(place);
+        if !self.is_gone(&head, now) {
+            return Found::Live(place, head);
+        }
+        self.unlink_gone(place, &head, tag);
+        if head.cas < self.flushed_below { Found::Flushed } else { Found::Expired }
+    }
+
+    const fn count_gone(&mut self, found: &Found) {
+        match found {
+            Found::Expired => self.counters.get_expired += 1,
+            Found::Flushed => self.counters.get_flushed += 1,
+            Found::Live(..) | Found::Missing => {}
+        }
+    }
+
+    #[inline]
+    fn hit(&self, place: Place, head: &Head) -> Hit<'_> {
+        let value = if head.is(log::SHARED) {
+            ValueRef::Shared(self.shared.get(self.log.shared_id(place, head)))
+        } else {
+            ValueRef::Inline(self.log.tail(place, head))
+        };
+        Hit { flags: head.flags, cas: head.cas, value }
+    }
+
+    /// Lets a pending flush strike. Called before anything else in every operation, so all that
+    /// has a cas yet was stored before that second.
+    #[inline]
+    const fn settle_flush(&mut self, now: Secs) {
+        if self.flush_at.is_past(now) {
+            self.flushed_below = self.next_cas;
+            self.flush_at = Expiry::NEVER;
+        }
+    }
+
+    #[inline]
+    const fn is_gone(&self, head: &Head, now: Secs) -> bool {
+        Expiry::from_bits(head.expiry).is_past(now) || head.cas < self.flushed_below
+    }
+
+    /// Removes an item whose time has come.
+    fn unlink_gone(&mut self, place: Place, head: &Head, tag: u32) {
+        if !head.is(FETCHED) {
+            self.counters.expired_unfetched += 1;
+        }
+        self.unlink(place, head, tag);
+    }
+
+    /// Removes an item from the table and its record from the log.
+    fn unlink(&mut self, place: Place, head: &Head, tag: u32) {
+        if self.index.remove(tag, place) {
+            self.budget.release(index::PAGE_COST);
+        }
+        self.counters.curr_items -= 1;
+        self.discard(place, head);
+    }
+
+    /// Removes a record that the table does not point to any more, with its value.
+    fn discard(&mut self, place: Place, head: &Head) {
+        if head.is(log::SHARED) {
+            self.shared.remove(self.log.shared_id(place, head));
+        }
+        self.counters.bytes -= cost(head);
+        self.kills += 1;
+        self.log.kill(place);
+        self.trim();
+    }
+}
+
+/// What an item adds to the gauge `bytes`.
+const fn cost(head: &Head) -> u64 {
+    let shared = if head.is(log::SHARED) { head.len as usize + shared::VALUE_COST } else { 0 };
+    (head.size() + shared) as u64
 }

@@ -7,6 +7,7 @@ use crate::conn::{
 use crate::engine::{ConnId, JobId, World};
 use crate::tick::Tick;
 use alloc::vec::Vec;
+use bytes::Bytes;
 use core::fmt;
 
 /// One connection: a [`Session`], the input it has not consumed, its [`Outbox`] and where it is
@@ -273,6 +274,11 @@ impl<S: Session> Conn<S> {
     #[must_use]
     pub fn outgoing_len(&self) -> usize {
         self.out.len()
+    }
+
+    /// As [`Outbox::pin`].
+    pub fn pin_outgoing(&mut self) -> impl Iterator<Item = &Bytes> {
+        self.out.pin()
     }
 
     /// The host has sent the first `n` outgoing bytes; any part of them is fine.

@@ -199,6 +199,39 @@ impl Outbox {
         }
     }
 
+    /// Fixes the unsent bytes in memory: from now on they stay where they are until they are sent,
+    /// whatever is appended. For hosts that hand addresses to the kernel and come back later.
+    ///
+    /// Returns all unsent segments in order; a clone keeps its bytes alive beyond this outbox. No
+    /// byte is copied; costs one allocation if there are inline bytes that were not fixed yet.
+    pub fn pin(&mut self) -> impl Iterator<Item = &Bytes> {
+        if self.inline.len() > self.head {
+            let inline = Bytes::from(core::mem::take(&mut self.inline));
+            let mut segments = VecDeque::with_capacity(2 * self.shared.len() + 1);
+            let mut at = self.head;
+            let mut push = |bytes: Bytes| {
+                if !bytes.is_empty() {
+                    segments.push_back(Shared { at: 0, bytes });
+                }
+            };
+            for s in self.shared.drain(..) {
+                push(inline.slice(at..s.at));
+                push(s.bytes);
+                at = s.at;
+            }
+            push(inline.slice(at..));
+            self.shared_len += inline.len() - self.head;
+            self.shared = segments;
+        } else {
+            self.inline.clear();
+            for s in &mut self.shared {
+                s.at = 0;
+            }
+        }
+        self.head = 0;
+        self.shared.iter().map(|s| &s.bytes)
+    }
+
     /// Bytes of memory held, sent or not. Shared segments count in full.
     #[must_use]
     pub fn footprint(&self) -> usize {
@@ -298,7 +331,7 @@ mod tests {
     proptest! {
         /// Whatever is appended and however it is sent, bytes leave once and in order.
         #[test]
-        fn conserves_bytes(ops in prop::collection::vec((0u8..4, 0usize..9000), 1..60)) {
+        fn conserves_bytes(ops in prop::collection::vec((0u8..5, 0usize..9000), 1..60)) {
             let mut out = Outbox::new();
             let mut model: VecDeque<u8> = VecDeque::new();
             for (i, (op, n)) in ops.into_iter().enumerate() {
@@ -319,10 +352,14 @@ mod tests {
                         out.put_shared(&Bytes::from(vec![0; n]));
                         out.truncate(mark);
                     }
-                    _ => {
+                    3 => {
                         let n = n.min(out.len());
                         out.sent(n);
                         model.drain(..n);
+                    }
+                    _ => {
+                        let pinned: Vec<u8> = out.pin().flatten().copied().collect();
+                        prop_assert_eq!(pinned, unsent(&out));
                     }
                 }
                 prop_assert_eq!(out.len(), model.len());
@@ -357,6 +394,26 @@ mod tests {
         out.put(b"ef");
         out.replace(at, 5, b"12");
         assert_eq!(unsent(&out), [b"ab12cd", &value[..], b"ef"].concat());
+    }
+
+    /// Addresses handed out after `pin` stay good through appends and partial sends.
+    #[test]
+    fn pinned_bytes_do_not_move() {
+        let value = Bytes::from(vec![7; SHARE_FROM]);
+        let mut out = Outbox::new();
+        out.put(b"not sent yet");
+        out.sent(4);
+        out.put_shared(&value);
+        out.put(b" tail");
+        let pinned: Vec<Bytes> = out.pin().cloned().collect();
+        let lens: Vec<usize> = pinned.iter().map(Bytes::len).collect();
+        assert_eq!(lens, [8, SHARE_FROM, 5]);
+        out.put(&[1; 100_000]);
+        out.sent(10);
+        let slices: Vec<_> = out.slices().collect();
+        assert_eq!(slices[0].as_ptr(), pinned[1][2..].as_ptr());
+        assert_eq!(slices[1].as_ptr(), pinned[2].as_ptr());
+        assert_eq!(slices[2].len(), 100_000);
     }
 
     #[test]

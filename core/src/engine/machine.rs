@@ -4,6 +4,8 @@ use crate::conn::{CloseReason, Deadline, Job, Peer, Scratch, Session, Slices, Wa
 use crate::engine::{ConnId, Engine, JobId};
 use crate::tick::Tick;
 use alloc::boxed::Box;
+use alloc::vec::Vec;
+use bytes::Bytes;
 use core::any::Any;
 use core::fmt;
 
@@ -24,6 +26,7 @@ pub trait Machine {
     fn abort(&mut self, id: ConnId, now: Tick, reason: CloseReason);
     fn wants(&self, id: ConnId) -> Wants;
     fn outgoing(&self, id: ConnId) -> Slices<'_>;
+    fn pin_outgoing(&mut self, id: ConnId, segments: &mut Vec<Bytes>);
     fn close_reason(&self, id: ConnId) -> Option<CloseReason>;
     fn next_dirty(&mut self, now: Tick) -> Option<ConnId>;
     fn next_work(&mut self) -> Option<Work>;
@@ -124,6 +127,9 @@ impl<S: Session> Machine for Engine<S> {
     }
     fn outgoing(&self, id: ConnId) -> Slices<'_> {
         self.outgoing(id)
+    }
+    fn pin_outgoing(&mut self, id: ConnId, segments: &mut Vec<Bytes>) {
+        self.pin_outgoing(id, segments);
     }
     fn close_reason(&self, id: ConnId) -> Option<CloseReason> {
         self.close_reason(id)

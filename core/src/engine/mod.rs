@@ -22,6 +22,7 @@ use crate::conn::{
 use crate::tick::Tick;
 use alloc::collections::{BTreeSet, VecDeque};
 use alloc::vec::Vec;
+use bytes::Bytes;
 use core::fmt;
 
 /// A connection's name: never reused, so that a late result for a dead connection finds nobody.
@@ -241,6 +242,22 @@ impl<S: Session> Engine<S> {
     #[must_use]
     pub fn outgoing(&self, id: ConnId) -> Slices<'_> {
         self.conn(id).map_or_else(Slices::none, Conn::outgoing)
+    }
+
+    /// Fixes the unsent bytes of a connection in memory, see [`Outbox::pin`], and appends all of
+    /// them to `segments`.
+    pub fn pin_outgoing(&mut self, id: ConnId, segments: &mut Vec<Bytes>) {
+        let Some(slot) = self.slots.get_mut(id.slot as usize) else { return };
+        if let Some(conn) = slot.conn.as_mut().filter(|_| slot.generation == id.generation) {
+            segments.extend(conn.pin_outgoing().cloned());
+        }
+    }
+
+    /// Sends `message` to a connection from outside, as [`Cx::post`](crate::conn::Cx::post) does
+    /// from another one. A connection that is gone is skipped.
+    pub fn post(&mut self, now: Tick, to: ConnId, message: S::Message) {
+        self.world.posts.push_back((to, message));
+        self.deliver(now);
     }
 
     /// Why a connection ended or is ending.

@@ -104,6 +104,9 @@ pub struct Store {
     hand: Cursor,
     spared: usize,
     crawler: Cursor,
+    /// Whether this pass of the crawler has met an item that will expire, or one may have come to
+    /// lie behind it.
+    met_mortal: bool,
     /// Where compaction looks next.
     sample: usize,
     /// Counts records that went away: a place found before may be stale if it has changed.
@@ -142,6 +145,7 @@ impl Store {
             hand: Cursor::NOWHERE,
             spared: 0,
             crawler: Cursor::NOWHERE,
+            met_mortal: false,
             sample: 0,
             kills: 0,
             counters: Counters::default(),
@@ -208,12 +212,8 @@ impl Store {
     /// are met, by [`Store::maintain`] or when room is needed.
     pub fn flush_all(&mut self, now: Secs, at: Secs) {
         self.settle_flush(now);
-        if at <= now {
-            self.flushed_below = self.next_cas;
-            self.flush_at = Expiry::NEVER;
-        } else {
-            self.flush_at = Expiry::at(at);
-        }
+        self.flush_at = Expiry::at(at);
+        self.settle_flush(now);
     }
 
     /// The counters, and the gauges as they are now.
@@ -254,6 +254,7 @@ impl Store {
         match self.find(now, hash as u32, key) {
             Found::Live(place, mut head) => {
                 self.counters.touch_hits += 1;
+                self.met_mortal |= expiry != Expiry::NEVER;
                 head.expiry = expiry.to_bits();
                 head.bits |= bits;
                 self.log.set_head(place, &head);
@@ -307,6 +308,7 @@ impl Store {
         if self.flush_at.is_past(now) {
             self.flushed_below = self.next_cas;
             self.flush_at = Expiry::NEVER;
+            self.crawler = Cursor::NOWHERE;
         }
     }
 

@@ -3,7 +3,7 @@
 
 use super::log::{Cursor, DEAD, FETCHED, Head, Place, REFERENCED, SEGMENT_ENTRY_COST, SHARED};
 use super::types::NoMemory;
-use super::{Secs, Store, index};
+use super::{Expiry, Secs, Store, index};
 
 /// Segments compared when one is chosen for compaction.
 const SAMPLES: usize = 32;
@@ -29,18 +29,19 @@ struct Effort {
 impl Store {
     /// One bounded step of background upkeep, at most `budget` records and one segment: removes
     /// items that have expired or been flushed, closes up a segment when holes take much space.
-    /// Returns true when it reached the end of the store; the next call begins a new pass (so what
-    /// is dead now is gone when the second true comes).
     ///
-    /// Call it now and then, for example once a second with a budget of a tenth of `curr_items`;
-    /// everything is correct without it, but expired items hold memory until they are met.
+    /// Returns whether more can become due without a change from outside: false when a whole pass
+    /// over the store has ended, nothing in it will ever expire and no flush is pending. Everything
+    /// is correct without upkeep, but expired items hold memory until they are met.
     pub fn maintain(&mut self, now: Secs, budget: u32) -> bool {
         self.settle_flush(now);
         let ended = self.crawl(now, budget);
         if self.is_wasteful() {
             self.compact(now);
         }
-        ended
+        let mortal = self.flush_at != Expiry::NEVER || self.met_mortal;
+        self.met_mortal &= !ended;
+        !ended || mortal || self.is_wasteful()
     }
 
     /// Makes room for `cost` bytes and charges them.
@@ -238,6 +239,8 @@ impl Store {
             if self.is_gone(&head, now) {
                 self.counters.crawler_reclaimed += 1;
                 self.unlink_gone(place, &head, self.tag(place, &head));
+            } else {
+                self.met_mortal |= Expiry::from_bits(head.expiry) != Expiry::NEVER;
             }
         }
         false
@@ -248,6 +251,7 @@ impl Store {
         if !self.log.fits(head.size()) {
             self.log.open_segment();
         }
+        self.met_mortal |= Expiry::from_bits(head.expiry) != Expiry::NEVER;
         let new = self.log.copy(place, head);
         self.index.replace(tag, place, new);
         self.kills += 1;

@@ -268,6 +268,7 @@ impl Store {
         }
         let found = self.again(kills, found, tag, key);
 
+        self.met_mortal |= expiry != Expiry::NEVER;
         head.cas = self.take_cas();
         self.counters.total_items += 1;
         self.counters.bytes += cost(&head);

@@ -305,6 +305,22 @@ fn memory_follows_the_items_down() {
 }
 
 #[test]
+fn upkeep_rests_when_nothing_can_become_due() {
+    let mut b = bench();
+    assert!(!b.store.maintain(b.now, 1000));
+    let _ = b.set(b"k", b"v");
+    assert!(b.store.maintain(b.now, 1), "the pass is not at its end");
+    assert!(!b.store.maintain(b.now, 1000));
+    b.flush(12);
+    assert!(b.store.maintain(b.now, 1000), "a flush is pending");
+    assert!(!b.at(12).store.maintain(Secs::new(12), 1000));
+    let _ = b.verb(Verb::Set, b"k", 0, Expiry::at(Secs::new(20)), b"v");
+    assert!(b.at(19).store.maintain(Secs::new(19), 1000), "an item will expire");
+    assert!(!b.at(20).store.maintain(Secs::new(20), 1000));
+    assert_eq!(b.store.counters.curr_items, 0);
+}
+
+#[test]
 fn upkeep_closes_holes_without_pressure() {
     let mut b = Bench::new(|c| c.limit = 32 << 20);
     for i in 0..50_000u32 {

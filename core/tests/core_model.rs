@@ -5,17 +5,18 @@ mod common;
 use common::{Outcome, Schedule, drive, run};
 use drywire::Tick;
 use drywire::conn::{
-    CloseReason, Cx, Deadline, Fault, FaultKind, Job, Limits, Outbox, Peer, Scratch, Session, Stop,
-    Taken, TransportError, Upkeep, Wants,
+    CloseReason, Cx, Deadline, Fault, FaultKind, Intake, Job, Limits, Outbox, Peer, Scratch,
+    Session, Stop, Taken, TransportError, Upkeep, Wants,
 };
 use drywire::engine::{ConnId, Engine, JobId, Machine};
+use drywire::frame::line::{Lines, State};
 use proptest::prelude::*;
 use std::time::Duration;
 
 /// Lines in, lines out: `big N`, `job N`, `tell SLOT TEXT`, `quit`, `boom`, anything else is echoed.
 #[derive(Debug)]
 struct Probe {
-    searched: usize,
+    lines: State,
     jobs: u32,
     deadline: Option<Tick>,
 }
@@ -50,31 +51,17 @@ impl Session for Probe {
     fn open(cx: &mut Cx<'_, Self>, _: &Peer) -> Self {
         cx.shared.open += 1;
         cx.out.put(b"hello\n");
-        Self { searched: 0, jobs: 0, deadline: None }
+        Self { lines: State::default(), jobs: 0, deadline: None }
     }
 
     fn on_input(&mut self, cx: &mut Cx<'_, Self>, input: &[u8]) -> Result<Taken, Fault> {
-        let mut used = 0;
-        let stop = loop {
-            let rest = &input[used..];
-            let window = &rest[..rest.len().min(LINE_MAX)];
-            let Some(end) = window[self.searched..].iter().position(|b| *b == b'\n') else {
-                if rest.len() >= LINE_MAX {
-                    return Err(Fault::new(FaultKind::TooLong, "line over 200 bytes"));
-                }
-                self.searched = rest.len();
-                break Stop::NeedInput(rest.len() + 1);
-            };
-            let end = end + self.searched;
-            if self.jobs >= JOBS_MAX {
-                break Stop::Waiting;
-            }
-            if let Some(stop) = cx.stop() {
-                break stop;
-            }
-            self.searched = 0;
-            used += end + 1;
-            let line = std::str::from_utf8(&rest[..end]).unwrap_or("?");
+        let codec = Lines::lf(LINE_MAX);
+        if self.jobs >= JOBS_MAX {
+            return Ok(Taken { used: 0, stop: Stop::Waiting });
+        }
+        let mut intake = Intake::new(&codec, self.lines, input);
+        while let Some(frame) = intake.next(cx)? {
+            let line = std::str::from_utf8(frame?.payload).unwrap_or("?");
             match line.split_once(' ').unwrap_or((line, "")) {
                 ("big", n) => {
                     let n: usize = n.parse().unwrap_or(0);
@@ -84,6 +71,10 @@ impl Session for Probe {
                 ("job", n) => {
                     cx.spawn(Square(n.parse().unwrap_or(3)));
                     self.jobs += 1;
+                    if self.jobs >= JOBS_MAX {
+                        intake.stop(Stop::Waiting);
+                        break;
+                    }
                 }
                 ("tell", rest) => {
                     let (slot, text) = rest.split_once(' ').unwrap_or((rest, ""));
@@ -91,15 +82,19 @@ impl Session for Probe {
                     cx.post(ConnId { slot, generation: 0 }, text.to_owned());
                 }
                 ("alarm", ns) => self.deadline = ns.parse().ok().map(Tick),
-                ("quit", _) => break Stop::Closing,
+                ("quit", _) => {
+                    intake.stop(Stop::Closing);
+                    break;
+                }
                 ("boom", _) => return Err(Fault::new(FaultKind::Malformed, "boom")),
                 _ => {
                     cx.out.put(line.as_bytes());
                     cx.out.put(b"\n");
                 }
             }
-        };
-        Ok(Taken { used, stop })
+        }
+        self.lines = intake.state();
+        Ok(intake.taken())
     }
 
     fn on_post(&mut self, cx: &mut Cx<'_, Self>, text: String) {

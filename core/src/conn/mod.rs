@@ -15,10 +15,12 @@
 //! that may be read at any time, in any order, any number of times. Nothing has to be polled
 //! "before" anything else.
 
+mod intake;
 mod lifecycle;
 mod outbox;
 mod session;
 
+pub use intake::Intake;
 pub use lifecycle::{CloseReason, Conn, TransportError};
 pub use outbox::{Mark, Outbox, SHARE_FROM, Slices};
 pub use session::{Cx, Deadline, Fault, FaultKind, Job, NoJob, Peer, Session, Stop, Taken, Upkeep};

@@ -49,7 +49,6 @@ impl<'a, F: Framing> Intake<'a, F> {
     ///
     /// # Errors
     /// A fatal error of the codec, as a [`Fault`].
-    #[expect(clippy::type_complexity, reason = "a frame, a bad frame, no frame, or the end")]
     pub fn next<S: Session>(
         &mut self,
         cx: &mut Cx<'_, S>,

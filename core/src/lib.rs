@@ -10,6 +10,7 @@ extern crate std;
 pub mod conn;
 pub mod engine;
 pub mod frame;
+pub mod guard;
 pub mod memcache;
 mod tick;
 

@@ -55,8 +55,10 @@ impl Sub<Duration> for Tick {
     }
 }
 
-fn nanos(d: Duration) -> u64 {
-    u64::try_from(d.as_nanos()).unwrap_or(u64::MAX)
+/// A span in nanoseconds, saturating.
+pub(crate) const fn nanos(d: Duration) -> u64 {
+    let ns = d.as_nanos();
+    if ns > u64::MAX as u128 { u64::MAX } else { ns as u64 }
 }
 
 #[cfg(test)]

@@ -1,0 +1,371 @@
+//! Admission: whether a request that needs work may join the queue.
+//!
+//! **Decides** at the door, from the wait a newcomer would have, and again when a worker is free.
+//! A count of waiting requests says nothing about time; so the queue is judged by the *predicted
+//! wait* (Little's law: waiting × mean service time / workers, and never less than the age of the
+//! oldest) against a budget of about 0.8 of the clients' deadline. A burst may use the whole
+//! budget. A queue that was not empty for a whole `interval` is no burst, it *stands*: then only
+//! `target` (5 ms) of waiting is allowed, so that what is served is served fresh. The queue may
+//! always be used when it is empty, so a bad estimate heals itself.
+//!
+//! | the queue | a newcomer may wait | a waiting request is given up |
+//! |---|---|---|
+//! | empty | accepted | – |
+//! | was empty within `interval` | `budget` × its class's share | at `expires_at` |
+//! | stands | `target` × its class's share, half of it for a connection with more than its share of the queue | `target` after it came, unless it is the last one |
+//!
+//! **Units**: [`Tick`] and [`Duration`], bytes, percent. **Work**: bounded, no allocation.
+//!
+//! **Sources**: B. Maurer, "Fail at Scale", ACM Queue 13(8), 2015 (the standing-queue rule, 5 ms
+//! and 100 ms); J. D. C. Little, 1961; the request-level findings on CoDel in Meta's folly.
+//! The control law of RFC 8289 is *not* used: it relies on senders that slow down.
+//!
+//! ```
+//! use drywire::Tick;
+//! use drywire::guard::{Admission, Admit, AdmitConfig, Ask, Dequeue, ShedReason, Waited};
+//! use core::time::Duration;
+//!
+//! let config = AdmitConfig::for_deadline(Duration::from_millis(50));
+//! let mut admission = Admission::new(&config, Tick::ZERO);
+//! admission.on_complete(Duration::from_micros(100)); // what a worker measured
+//!
+//! // 100 wait for one worker: 10 ms, within the budget of 40 ms.
+//! let now = Tick::from_millis(20);
+//! let ask = Ask { queue_len: 100, oldest: Some(Tick::from_millis(11)), ..Ask::new(now) };
+//! assert!(matches!(admission.admit(&config, &ask), Admit::Accept { .. }));
+//!
+//! // 500 wait: a newcomer would come too late, and is told so at once.
+//! let ask = Ask { queue_len: 500, ..ask };
+//! let Admit::Shed { reason, .. } = admission.admit(&config, &ask) else { panic!() };
+//! assert_eq!(reason, ShedReason::Wait);
+//!
+//! // A worker is free, but this one has waited past its own deadline.
+//! let waited = Waited { now, enqueued_at: Tick::ZERO, expires_at: Tick::from_millis(15), left: 99 };
+//! assert_eq!(admission.on_dequeue(&config, &waited), Dequeue::Shed(ShedReason::Expired));
+//! ```
+
+use crate::guard::{elapsed, percent};
+use crate::tick::{Tick, nanos};
+use core::time::Duration;
+
+/// Priority classes: 0 is the most important, everything from 3 on the least.
+pub const CLASSES: usize = 4;
+
+/// The promises of one queue. Configuration of [`Admission`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AdmitConfig {
+    /// The longest predicted wait accepted, and the longest actual wait before a request is given
+    /// up. About 0.8 of the clients' deadline. Default 40 ms.
+    pub budget: Duration,
+    /// The same while the queue stands; no more than `budget` has any effect. Default 5 ms.
+    pub target: Duration,
+    /// A queue that was not empty for this long stands. Default 100 ms.
+    pub interval: Duration,
+    /// How much of the wait in force each class may use, in percent; a class never gets more than
+    /// the one before it. Default 100, 75, 50, 25.
+    pub shares: [u8; CLASSES],
+    /// Requests waiting at most, whatever the prediction. Default 65,536.
+    pub queue_max: usize,
+    /// Their bytes at most. Default 16 MiB.
+    pub queue_bytes: usize,
+    /// Unsent output of a connection from which its requests are held, not refused: a refusal
+    /// would add to it. Default 256 KiB.
+    pub conn_out: usize,
+    /// Mean service time assumed before the first is measured. Default 100 us.
+    pub service_guess: Duration,
+}
+
+impl AdmitConfig {
+    /// Defaults.
+    pub const DEFAULT: Self = Self {
+        budget: Duration::from_millis(40),
+        target: Duration::from_millis(5),
+        interval: Duration::from_millis(100),
+        shares: [100, 75, 50, 25],
+        queue_max: 1 << 16,
+        queue_bytes: 16 << 20,
+        conn_out: 256 << 10,
+        service_guess: Duration::from_micros(100),
+    };
+
+    /// Defaults for clients that give up after `deadline`: a budget of 0.8 of it, and a target of
+    /// a tenth, 5 ms at most.
+    #[must_use]
+    pub const fn for_deadline(deadline: Duration) -> Self {
+        let ns = nanos(deadline);
+        let target = if ns / 10 < 5_000_000 { ns / 10 } else { 5_000_000 };
+        Self {
+            budget: Duration::from_nanos(ns / 5 * 4),
+            target: Duration::from_nanos(target),
+            ..Self::DEFAULT
+        }
+    }
+}
+
+impl Default for AdmitConfig {
+    fn default() -> Self {
+        Self::DEFAULT
+    }
+}
+
+/// A request at the door. Input of [`Admission::admit`]; [`Ask::new`] fills in the neutral values.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ask {
+    /// Now.
+    pub now: Tick,
+    /// Requests waiting; those being served do not count.
+    pub queue_len: usize,
+    /// Their bytes.
+    pub queue_bytes: usize,
+    /// Workers that serve this queue; 0 counts as 1.
+    pub workers: u32,
+    /// When the oldest waiting request was queued.
+    pub oldest: Option<Tick>,
+    /// The request's priority, see [`CLASSES`].
+    pub class: u8,
+    /// What this request is known to cost, if it is known.
+    pub cost: Option<Duration>,
+    /// When its answer becomes useless, if the request says so.
+    pub deadline: Option<Tick>,
+    /// Unsent output of its connection, in bytes.
+    pub conn_out: usize,
+    /// Requests of its connection that wait.
+    pub conn_waiting: usize,
+    /// Connections that have requests waiting; 0 switches the fair share off.
+    pub conns_waiting: usize,
+    /// Whether this server refuses new work because it goes away.
+    pub draining: bool,
+}
+
+impl Ask {
+    /// A request of the highest class, without a deadline, at an empty queue with one worker.
+    #[must_use]
+    pub const fn new(now: Tick) -> Self {
+        Self {
+            now,
+            queue_len: 0,
+            queue_bytes: 0,
+            workers: 1,
+            oldest: None,
+            class: 0,
+            cost: None,
+            deadline: None,
+            conn_out: 0,
+            conn_waiting: 0,
+            conns_waiting: 0,
+            draining: false,
+        }
+    }
+}
+
+/// The answer at the door.
+#[must_use]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Admit {
+    /// Queue it. Pass `expires_at` back to [`Admission::on_dequeue`].
+    Accept {
+        /// The last moment at which it is worth starting.
+        expires_at: Tick,
+    },
+    /// Refuse it now, not executed.
+    Shed {
+        /// Why.
+        reason: ShedReason,
+        /// When to try again at the earliest, from now.
+        retry_after: Duration,
+    },
+    /// Neither: leave it unread until this connection has taken its output.
+    Hold,
+}
+
+/// Why a request was refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum ShedReason {
+    /// The server goes away: retry elsewhere.
+    Draining,
+    /// The answer would come after the request's own deadline.
+    Late,
+    /// The wait would be longer than the budget.
+    Wait,
+    /// The queue stands and the wait would be longer than the target.
+    Standing,
+    /// The queue stands and this connection has more than its share of it.
+    Share,
+    /// The queue is full, in requests or bytes.
+    Full,
+    /// It waited until it was not worth starting any more.
+    Expired,
+}
+
+/// A request at the head of the queue, and a worker free for it. Input of
+/// [`Admission::on_dequeue`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Waited {
+    /// Now.
+    pub now: Tick,
+    /// When it was accepted.
+    pub enqueued_at: Tick,
+    /// What [`Admit::Accept`] said.
+    pub expires_at: Tick,
+    /// Requests still waiting without this one.
+    pub left: usize,
+}
+
+/// The answer when a worker is free.
+#[must_use]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Dequeue {
+    /// Start it.
+    Serve,
+    /// Refuse it, not executed: [`ShedReason::Expired`] or [`ShedReason::Standing`].
+    Shed(ShedReason),
+}
+
+/// The state of one queue's admission: 16 bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Admission {
+    /// When the queue was last seen empty.
+    last_empty: Tick,
+    /// Moving mean of the service time, in ns.
+    service: u64,
+}
+
+impl Admission {
+    /// The weight of one new sample in the moving mean is 1 / 2^SMOOTHING.
+    const SMOOTHING: u32 = 5;
+
+    /// For a queue that is empty.
+    #[must_use]
+    pub const fn new(config: &AdmitConfig, now: Tick) -> Self {
+        Self { last_empty: now, service: nanos(config.service_guess) }
+    }
+
+    /// Decides on a request at the door.
+    pub fn admit(&mut self, config: &AdmitConfig, ask: &Ask) -> Admit {
+        if ask.queue_len == 0 {
+            self.last_empty = ask.now;
+        }
+        let wait = self.predicted_wait(ask);
+        let shed = |reason, limit| {
+            let over = wait.saturating_sub(limit).max(nanos(config.target));
+            Admit::Shed { reason, retry_after: Duration::from_nanos(over) }
+        };
+        if ask.draining {
+            return shed(ShedReason::Draining, 0);
+        }
+        if ask.conn_out > 0 && ask.conn_out >= config.conn_out {
+            return Admit::Hold;
+        }
+        let left = ask.deadline.map(|at| at.0.saturating_sub(ask.now.0));
+        let cost = ask.cost.map_or(0, nanos);
+        if left.is_some_and(|left| left == 0 || wait.saturating_add(cost) > left) {
+            return shed(ShedReason::Late, left.unwrap_or(0));
+        }
+        if ask.queue_len > 0 {
+            if ask.queue_len >= config.queue_max || ask.queue_bytes >= config.queue_bytes {
+                return shed(ShedReason::Full, 0);
+            }
+            let share = |span: Duration| percent(nanos(span), config.share(ask.class));
+            let (budget, target) = (share(config.budget), share(config.target));
+            if wait > budget {
+                return shed(ShedReason::Wait, budget);
+            }
+            if self.standing(config, ask.now) {
+                if wait > target {
+                    return shed(ShedReason::Standing, target);
+                }
+                if wait > target / 2 && ask.over_its_share() {
+                    return shed(ShedReason::Share, target / 2);
+                }
+            }
+        }
+        let mut expires_at = ask.now + config.budget;
+        if let (Some(at), Some(left)) = (ask.deadline, left) {
+            // Started at its deadline it would be late by its own service time. The estimate is
+            // not trusted with more than a quarter: one wrong sample must not refuse for ever.
+            let margin = ask.cost.map_or_else(|| self.service.min(left / 4), nanos);
+            expires_at = expires_at.min(Tick(at.0.saturating_sub(margin)));
+        }
+        Admit::Accept { expires_at }
+    }
+
+    /// Decides on a waiting request when a worker is free for it.
+    pub fn on_dequeue(&mut self, config: &AdmitConfig, waited: &Waited) -> Dequeue {
+        let verdict = if waited.now > waited.expires_at {
+            Dequeue::Shed(ShedReason::Expired)
+        } else if waited.now > self.head_due(config, waited) {
+            Dequeue::Shed(ShedReason::Standing)
+        } else {
+            Dequeue::Serve
+        };
+        if waited.left == 0 {
+            self.last_empty = waited.now;
+        }
+        verdict
+    }
+
+    /// A worker served a request in this time. Call it for work that ran.
+    pub fn on_complete(&mut self, service: Duration) {
+        let sample = nanos(service);
+        if sample >= self.service {
+            self.service += (sample - self.service).div_ceil(1 << Self::SMOOTHING);
+        } else {
+            self.service -= (self.service - sample).div_ceil(1 << Self::SMOOTHING);
+        }
+    }
+
+    /// When the request at the head of the queue will be given up if no worker takes it;
+    /// `waited.now` does not matter. Nothing changes by itself before this moment.
+    #[must_use]
+    pub fn deadline(&self, config: &AdmitConfig, waited: &Waited) -> Option<Tick> {
+        self.head_due(config, waited).0.checked_add(1).map(Tick)
+    }
+
+    /// How long a newcomer would wait before it is started, in ns.
+    #[must_use]
+    pub fn predicted_wait(&self, ask: &Ask) -> u64 {
+        if ask.queue_len == 0 {
+            return 0;
+        }
+        let work = ask.queue_len as u128 * u128::from(self.service);
+        let wait = work.div_ceil(u128::from(ask.workers.max(1)));
+        let age = ask.oldest.map_or(0, |at| elapsed(ask.now, at));
+        u64::try_from(wait).unwrap_or(u64::MAX).max(age)
+    }
+
+    /// Whether the queue has not been empty for a whole interval.
+    #[must_use]
+    pub const fn standing(&self, config: &AdmitConfig, now: Tick) -> bool {
+        elapsed(now, self.last_empty) > nanos(config.interval)
+    }
+
+    /// The mean service time as measured.
+    #[must_use]
+    pub const fn service(&self) -> Duration {
+        Duration::from_nanos(self.service)
+    }
+
+    /// The last moment at which the head of the queue is served.
+    fn head_due(&self, config: &AdmitConfig, waited: &Waited) -> Tick {
+        if waited.left == 0 {
+            return waited.expires_at;
+        }
+        let fresh = waited.enqueued_at + config.target;
+        let stands = self.last_empty + config.interval;
+        waited.expires_at.min(fresh.max(stands))
+    }
+}
+
+impl AdmitConfig {
+    fn share(&self, class: u8) -> u8 {
+        let class = usize::from(class).min(CLASSES - 1);
+        self.shares[..=class].iter().fold(100, |least, share| least.min(*share))
+    }
+}
+
+impl Ask {
+    const fn over_its_share(&self) -> bool {
+        self.conns_waiting > 0 && self.conn_waiting > self.queue_len.div_ceil(self.conns_waiting)
+    }
+}

@@ -166,6 +166,16 @@ impl Outbox {
         Slices { outbox: self, at: self.head, next_shared: 0 }
     }
 
+    /// The bytes appended since `mark`, as slices: for a checksum that follows them.
+    ///
+    /// # Panics
+    /// If bytes were sent since `mark` was taken: caller misuse.
+    #[must_use]
+    pub fn since(&self, mark: Mark) -> Slices<'_> {
+        assert_eq!(mark.sent_total, self.sent_total, "looked back after bytes were sent");
+        Slices { outbox: self, at: mark.inline, next_shared: mark.shared }
+    }
+
     /// Drops the first `n` unsent bytes: the host has sent them.
     ///
     /// # Panics
@@ -394,6 +404,8 @@ mod tests {
         out.put(b"ef");
         out.replace(at, 5, b"12");
         assert_eq!(unsent(&out), [b"ab12cd", &value[..], b"ef"].concat());
+        let since: Vec<u8> = out.since(at).flatten().copied().collect();
+        assert_eq!(since, [b"12cd", &value[..], b"ef"].concat());
     }
 
     /// Addresses handed out after `pin` stay good through appends and partial sends.

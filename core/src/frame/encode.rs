@@ -45,6 +45,9 @@ pub trait Patch: Sink {
 
     /// Takes back everything appended since `mark`.
     fn take_back(&mut self, mark: Self::Mark);
+
+    /// The bytes appended since `mark`, in parts.
+    fn since(&self, mark: Self::Mark) -> impl Iterator<Item = &[u8]>;
 }
 
 impl Patch for Vec<u8> {
@@ -65,6 +68,10 @@ impl Patch for Vec<u8> {
     fn take_back(&mut self, mark: usize) {
         self.truncate(mark);
     }
+
+    fn since(&self, mark: usize) -> impl Iterator<Item = &[u8]> {
+        self.get(mark..).into_iter()
+    }
 }
 
 impl Patch for Outbox {
@@ -84,6 +91,10 @@ impl Patch for Outbox {
 
     fn take_back(&mut self, mark: Mark) {
         self.truncate(mark);
+    }
+
+    fn since(&self, mark: Mark) -> impl Iterator<Item = &[u8]> {
+        Self::since(self, mark)
     }
 }
 

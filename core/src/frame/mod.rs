@@ -60,18 +60,25 @@
 //! # Ok::<(), drywire::frame::FrameError>(())
 //! ```
 
+mod batch;
+pub mod bytes;
+mod crc;
 mod encode;
 mod error;
+pub mod fixed;
 mod iter;
 mod joiner;
 pub mod length_prefix;
 pub mod line;
+pub mod record;
 mod scan;
+pub mod tlv;
 mod track;
 
 use core::fmt::Debug;
 use core::num::NonZeroUsize;
 
+pub use batch::{Batch, FrameRef, batch};
 pub use encode::{Encode, Header, Patch, Sink};
 pub use error::{ConfigError, EncodeError, ErrorKind, FrameError};
 pub use iter::{Frames, frames};
@@ -146,9 +153,9 @@ pub enum Step {
         /// How many bytes to drop.
         consumed: usize,
     },
-    /// Nothing can be said before at least this many *more* bytes arrive. Exact where the length
-    /// is known, never more than [`Framing::max_pending`] in all, and no reason to allocate:
-    /// the peer may never send them.
+    /// No frame can be complete before at least this many *more* bytes arrive. Exact where the
+    /// length is known, never more than [`Framing::max_pending`] in all, and no reason to
+    /// allocate: the peer may never send them, or the next byte may be wrong.
     Need(NonZeroUsize),
     /// The stream breaks the format here.
     Error {

@@ -7,7 +7,10 @@
 use std::fmt::Debug;
 use std::ops::ControlFlow;
 
-use drywire::frame::{Eof, FrameError, Framing, Joiner, Meta, Step, frames};
+use drywire::frame::bytes::split;
+use drywire::frame::{
+    Eof, FrameError, FrameRef, Framing, Joiner, Meta, Step, batch, datagram, frames,
+};
 
 /// What a stream turned out to be.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -177,6 +180,63 @@ pub fn iterated<F: Framing>(framing: &F, input: &[u8]) -> Vec<Event> {
     events
 }
 
+/// The events of one buffer, in batches of `size`.
+pub fn batched<F: Framing>(framing: &F, input: &[u8], size: usize) -> Vec<Event> {
+    let mut state = F::State::default();
+    let mut out = vec![FrameRef::default(); size];
+    let (mut events, mut from) = (Vec::new(), 0);
+    loop {
+        let at = framing.position(&state);
+        let rest = &input[from..];
+        let done = batch(framing, &mut state, rest, &mut out);
+        events.extend(out[..done.count].iter().map(|frame| Event::Frame {
+            at: at + frame.start as u64,
+            bytes: rest[frame.start..frame.end].to_vec(),
+            payload: frame.payload_of(rest).to_vec(),
+            meta: frame.meta,
+        }));
+        events.extend(done.error.map(Event::Error));
+        from += done.consumed;
+        if done.need > 0 || done.error.is_some_and(|error| error.fatal) {
+            return events;
+        }
+    }
+}
+
+/// Payloads and errors of a stream through the `Bytes` face.
+fn split_bytes<F: Framing>(framing: &F, input: &[u8], cuts: &[usize]) -> Vec<Event> {
+    let mut state = F::State::default();
+    let (mut buf, mut events) = (bytes::BytesMut::new(), Vec::new());
+    let mut from = 0;
+    for fed in cuts.iter().copied().chain([input.len()]) {
+        buf.extend_from_slice(&input[from..fed]);
+        from = fed;
+        let need = split(framing, &mut state, &mut buf, |event| {
+            events.push(match event {
+                Ok((payload, meta)) => {
+                    Event::Frame { at: 0, bytes: Vec::new(), payload: payload.to_vec(), meta }
+                }
+                Err(error) => Event::Error(error),
+            });
+        });
+        if need.is_err() {
+            break;
+        }
+    }
+    events
+}
+
+/// Without what the `Bytes` face does not tell.
+fn bare(events: &[Event]) -> Vec<Event> {
+    let bare = |event: &Event| match event {
+        Event::Frame { payload, meta, .. } => {
+            Event::Frame { at: 0, bytes: Vec::new(), payload: payload.clone(), meta: *meta }
+        }
+        Event::Error(error) => Event::Error(*error),
+    };
+    events.iter().map(bare).collect()
+}
+
 fn own(event: Result<drywire::frame::Frame<'_>, FrameError>) -> Event {
     match event {
         Ok(frame) => Event::Frame {
@@ -194,6 +254,9 @@ fn own(event: Result<drywire::frame::Frame<'_>, FrameError>) -> Event {
 pub fn check<F: Framing + Clone + Debug>(framing: &F, input: &[u8], seed: u64) -> Told {
     let whole = stepped(framing, input, &[]);
     assert_eq!(iterated(framing, input), whole.events, "iterator");
+    assert_eq!(batched(framing, input, 1), whole.events, "batches of one");
+    assert_eq!(batched(framing, input, 5), whole.events, "batches of five");
+    alone(framing, input, &whole);
     let same = |cuts: &[usize]| {
         let told = stepped(framing, input, cuts);
         assert_eq!(told.events, whole.events, "cut at {cuts:?}");
@@ -202,6 +265,7 @@ pub fn check<F: Framing + Clone + Debug>(framing: &F, input: &[u8], seed: u64) -
         assert_eq!(told.events, whole.events, "joined, cut at {cuts:?}");
         assert_eq!(told.eof, whole.eof, "joined, cut at {cuts:?}");
         assert_eq!(joined_breaking(framing, input, cuts), whole.events, "breaking, {cuts:?}");
+        assert_eq!(split_bytes(framing, input, cuts), bare(&whole.events), "bytes, {cuts:?}");
     };
     let every: Vec<usize> = (1..input.len()).collect();
     same(&every);
@@ -220,6 +284,18 @@ pub fn check<F: Framing + Clone + Debug>(framing: &F, input: &[u8], seed: u64) -
     }
     earliest(framing, input, &stepped(framing, input, &every));
     whole
+}
+
+/// As a datagram, a stream of exactly one frame is that frame, and everything else an error.
+fn alone<F: Framing>(framing: &F, input: &[u8], whole: &Told) {
+    let frame = datagram(framing, input);
+    match &whole.events[..] {
+        [Event::Frame { bytes, payload, meta, .. }, ..] if bytes.len() == input.len() => {
+            let frame = frame.expect("one frame");
+            assert_eq!((frame.bytes, frame.payload, frame.meta), (&bytes[..], &payload[..], *meta));
+        }
+        _ => assert!(frame.expect_err("not one frame").fatal),
+    }
 }
 
 /// Law 2: fed byte by byte, each event comes with the same prefix that tells it when that prefix

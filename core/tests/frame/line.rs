@@ -129,8 +129,10 @@ fn each_terminator_ends_what_it_should() {
     assert_eq!(endings(&Lines::any_of(b"\n,", 9).unwrap(), b"a,b\n").len(), 2);
 }
 
-/// The first error of `input` and the lines.
-fn verdict(lines: &Lines, input: &[u8]) -> (Vec<Vec<u8>>, Vec<(ErrorKind, u64, bool)>) {
+type Verdict = (Vec<Vec<u8>>, Vec<(ErrorKind, u64, bool)>);
+
+/// The lines of `input`, and kind, place and grade of its errors.
+fn verdict(lines: &Lines, input: &[u8]) -> Verdict {
     let told = check(lines, input, 2);
     let errors = told.errors().iter().map(|e| (e.kind, e.at, e.fatal)).collect();
     (told.payloads().into_iter().map(<[u8]>::to_vec).collect(), errors)

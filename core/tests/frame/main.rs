@@ -1,5 +1,9 @@
 //! The laws of framing (`docs/framing.md`), codec by codec, through one harness.
 
+mod damage;
+mod fixed;
 mod harness;
 mod length_prefix;
 mod line;
+mod record;
+mod tlv;

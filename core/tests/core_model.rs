@@ -28,6 +28,8 @@ struct Book {
     refused: u32,
     upkeeps: u32,
     upkeep_at: Option<Tick>,
+    /// Jobs that waited longer are answered "late".
+    patience: Option<Duration>,
 }
 
 struct Square(u64);
@@ -103,6 +105,15 @@ impl Session for Probe {
         if let Some(hops) = text.strip_prefix("ball ").and_then(|n| n.parse::<u32>().ok()) {
             cx.post(cx.id, format!("ball {}", hops + 1));
         }
+    }
+
+    fn on_start(&mut self, cx: &mut Cx<'_, Self>, _: JobId, _: &Square, queued_at: Tick) -> bool {
+        let late = cx.shared.patience.is_some_and(|most| cx.now.since(queued_at) > most);
+        if late {
+            self.jobs -= 1;
+            cx.out.put(b"late\n");
+        }
+        !late
     }
 
     fn on_done(&mut self, cx: &mut Cx<'_, Self>, _: JobId, square: u64) {
@@ -346,13 +357,33 @@ fn a_late_job_result_finds_nobody() {
     let now = Tick::ZERO;
     let a = engine.accept(now, &Peer::Virtual(1)).unwrap();
     engine.receive(a, now, b"job 2\njob 3\n");
-    let work = Machine::next_work(&mut engine).unwrap();
+    let work = Machine::next_work(&mut engine, now).unwrap();
     engine.release(a, now);
-    assert!(Machine::next_work(&mut engine).is_none(), "queued jobs of the dead are dropped");
+    assert!(Machine::next_work(&mut engine, now).is_none(), "queued jobs of the dead are dropped");
     let b = engine.accept(now, &Peer::Virtual(2)).unwrap();
     assert_eq!(b.slot, a.slot);
     Machine::complete(&mut engine, now, work.run());
     assert_eq!(outgoing(&engine, b), "hello\n");
+}
+
+#[test]
+fn a_job_that_waited_too_long_is_taken_back_and_answered() {
+    let mut engine = engine(Limits::default());
+    engine.shared_mut().patience = Some(Duration::from_millis(40));
+    let start = Tick::from_secs(1);
+    let a = engine.accept(start, &Peer::Virtual(1)).unwrap();
+    // Three at a time: the others wait in the input.
+    engine.receive(a, start, b"job 2\njob 3\njob 4\njob 5\n");
+    let (id, job) = engine.next_job(start + Duration::from_millis(40)).unwrap();
+    assert_eq!(job.0, 2, "just in time");
+    let now = start + Duration::from_millis(41);
+    assert!(engine.next_job(now).is_none(), "3 and 4 are late");
+    assert_eq!(outgoing(&engine, a), "hello\nlate\nlate\n");
+    assert_eq!(engine.next_dirty(now), Some(a), "there is something to send");
+    engine.resume(a, now);
+    assert_eq!(engine.next_job(now).unwrap().1.0, 5, "what waited for them goes on");
+    engine.complete(now, id, 4);
+    assert_eq!(outgoing(&engine, a), "hello\nlate\nlate\n4\n");
 }
 
 #[test]

@@ -220,6 +220,23 @@ impl<S: Session> Conn<S> {
         }
     }
 
+    /// A worker is free for a job; whether it is to be run.
+    pub fn start(
+        &mut self,
+        now: Tick,
+        world: &mut World<S>,
+        id: JobId,
+        job: &S::Job,
+        queued_at: Tick,
+    ) -> bool {
+        let start = |session: &mut S, cx: &mut Cx<'_, S>| session.on_start(cx, id, job, queued_at);
+        let Some(run) = self.with_session(now, world, start) else { return false };
+        if !run {
+            self.job_ended(now, world);
+        }
+        run
+    }
+
     /// Brings the result of a job back.
     pub fn done(
         &mut self,
@@ -230,11 +247,7 @@ impl<S: Session> Conn<S> {
     ) {
         if matches!(self.phase, Phase::Open | Phase::Draining) {
             self.with_session(now, world, |session, cx| session.on_done(cx, job, output));
-            if self.stop == Stop::Waiting {
-                self.stop = Stop::Budget;
-            }
-            self.since = now;
-            self.settle(now, world);
+            self.job_ended(now, world);
         }
     }
 
@@ -405,6 +418,15 @@ impl<S: Session> Conn<S> {
             }
             Err(fault) => self.fault(now, fault),
         }
+    }
+
+    /// One job less is under way: what waited for it can go on.
+    fn job_ended(&mut self, now: Tick, world: &mut World<S>) {
+        if self.stop == Stop::Waiting {
+            self.stop = Stop::Budget;
+        }
+        self.since = now;
+        self.settle(now, world);
     }
 
     /// Makes `input[used..]` the carry-over; the last `fresh` bytes of `input` are not in it yet.

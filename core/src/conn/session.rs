@@ -52,6 +52,19 @@ pub trait Session: Sized {
         let _ = (cx, message);
     }
 
+    /// A worker is free for `job`, which has waited since `queued_at`. False takes it back: it is
+    /// not run and `on_done` is not called for it, so answer it here.
+    fn on_start(
+        &mut self,
+        cx: &mut Cx<'_, Self>,
+        id: JobId,
+        job: &Self::Job,
+        queued_at: Tick,
+    ) -> bool {
+        let _ = (cx, id, job, queued_at);
+        true
+    }
+
     /// A job of this connection finished.
     fn on_done(&mut self, cx: &mut Cx<'_, Self>, job: JobId, output: <Self::Job as Job>::Output) {
         let _ = (cx, job, output);
@@ -175,13 +188,19 @@ impl<'a, S: Session> Cx<'a, S> {
 
     /// Hands slow work to the host; [`Session::on_done`] brings the result, in any order.
     pub fn spawn(&mut self, job: S::Job) -> JobId {
-        self.jobs.push(self.id, job)
+        self.jobs.push(self.now, self.id, job)
     }
 
     /// Jobs waiting for a worker, over all connections of the engine.
     #[must_use]
     pub fn jobs_waiting(&self) -> usize {
         self.jobs.waiting()
+    }
+
+    /// Since when the oldest of them waits.
+    #[must_use]
+    pub fn oldest_job(&self) -> Option<Tick> {
+        self.jobs.oldest()
     }
 }
 

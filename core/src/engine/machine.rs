@@ -29,7 +29,7 @@ pub trait Machine {
     fn pin_outgoing(&mut self, id: ConnId, segments: &mut Vec<Bytes>);
     fn close_reason(&self, id: ConnId) -> Option<CloseReason>;
     fn next_dirty(&mut self, now: Tick) -> Option<ConnId>;
-    fn next_work(&mut self) -> Option<Work>;
+    fn next_work(&mut self, now: Tick) -> Option<Work>;
     fn complete(&mut self, now: Tick, done: Done);
     fn deadline(&self) -> Option<Deadline>;
     fn tick(&mut self, now: Tick);
@@ -137,8 +137,8 @@ impl<S: Session> Machine for Engine<S> {
     fn next_dirty(&mut self, now: Tick) -> Option<ConnId> {
         self.next_dirty(now)
     }
-    fn next_work(&mut self) -> Option<Work> {
-        let (id, job) = self.next_job()?;
+    fn next_work(&mut self, now: Tick) -> Option<Work> {
+        let (id, job) = self.next_job(now)?;
         Some(Work { id, run: Box::new(move || Box::new(job.run())) })
     }
     fn complete(&mut self, now: Tick, done: Done) {

@@ -47,16 +47,26 @@ pub(crate) type Posts<S> = VecDeque<(ConnId, <S as Session>::Message)>;
 
 /// Jobs that wait for a worker.
 pub(crate) struct Jobs<S: Session> {
-    queue: VecDeque<(JobId, S::Job)>,
+    queue: VecDeque<Waiting<S>>,
     number: u64,
 }
 
+struct Waiting<S: Session> {
+    id: JobId,
+    job: S::Job,
+    since: Tick,
+}
+
 impl<S: Session> Jobs<S> {
-    pub(crate) fn push(&mut self, conn: ConnId, job: S::Job) -> JobId {
+    pub(crate) fn push(&mut self, now: Tick, conn: ConnId, job: S::Job) -> JobId {
         self.number += 1;
         let id = JobId { conn, number: self.number };
-        self.queue.push_back((id, job));
+        self.queue.push_back(Waiting { id, job, since: now });
         id
+    }
+
+    pub(crate) fn oldest(&self) -> Option<Tick> {
+        self.queue.front().map(|waiting| waiting.since)
     }
 
     pub(crate) fn waiting(&self) -> usize {
@@ -288,11 +298,17 @@ impl<S: Session> Engine<S> {
         None
     }
 
-    /// The next job to run, oldest first. Jobs of connections that are gone are skipped.
-    pub fn next_job(&mut self) -> Option<(JobId, S::Job)> {
-        while let Some((id, job)) = self.world.jobs.queue.pop_front() {
-            if self.conn(id.conn).is_some_and(|c| c.session().is_some()) {
-                return Some((id, job));
+    /// The next job to run, oldest first; ask when a worker is free for it. Jobs that their
+    /// session takes back ([`Session::on_start`]) and those of connections that are gone are
+    /// skipped.
+    pub fn next_job(&mut self, now: Tick) -> Option<(JobId, S::Job)> {
+        while let Some(Waiting { id, job, since }) = self.world.jobs.queue.pop_front() {
+            let start =
+                |conn: &mut Conn<S>, world: &mut World<S>| conn.start(now, world, id, &job, since);
+            match self.with(id.conn, now, start) {
+                Some(true) => return Some((id, job)),
+                Some(false) => self.mark_dirty(id.conn.slot),
+                None => {}
             }
         }
         None
@@ -413,7 +429,7 @@ impl<S: Session> Engine<S> {
             + self.slots.capacity() * size_of::<Slot<S>>()
             + self.world.spare.iter().map(Vec::capacity).sum::<usize>()
             + self.world.posts.capacity() * size_of::<(ConnId, S::Message)>()
-            + self.world.jobs.queue.capacity() * size_of::<(JobId, S::Job)>()
+            + self.world.jobs.queue.capacity() * size_of::<Waiting<S>>()
     }
 
     /// Runs `f` on a connection, then delivers posts and re-arms its deadline.

@@ -100,7 +100,7 @@ pub(crate) fn drive<S: Session>(
             engine.was_shut_down(id, now);
             moved = true;
         }
-        if let Some((job, work)) = engine.next_job() {
+        if let Some((job, work)) = engine.next_job(now) {
             engine.complete(now, job, drywire::conn::Job::run(work));
             moved = true;
         }

@@ -41,6 +41,10 @@ pub struct Conn<S> {
     out: Outbox,
     /// Draining: last progress. Lingering: when it began.
     since: Tick,
+    /// When the peer last took output.
+    taken_at: Tick,
+    /// The shared state has news that the session has not looked at.
+    woken: bool,
     /// Bytes discarded while lingering.
     discarded: usize,
 }
@@ -117,7 +121,7 @@ impl<S: Session> Conn<S> {
     /// A connection that was just accepted.
     pub fn open(now: Tick, id: ConnId, peer: &Peer, world: &mut World<S>) -> Self {
         let mut out = Outbox::new();
-        let session = S::open(&mut Cx::new(now, id, &mut out, world), peer);
+        let session = S::open(&mut Cx::new(now, id, Tick::ZERO, &mut out, world), peer);
         let mut conn = Self::new(id, Some(session), out, Phase::Open);
         conn.settle(now, world);
         conn
@@ -144,6 +148,8 @@ impl<S: Session> Conn<S> {
             carry: Vec::new(),
             out,
             since: Tick::ZERO,
+            taken_at: Tick::ZERO,
+            woken: false,
             discarded: 0,
         }
     }
@@ -206,15 +212,22 @@ impl<S: Session> Conn<S> {
 
     /// Continues after AGAIN.
     pub fn resume(&mut self, now: Tick, world: &mut World<S>) {
-        if self.phase == Phase::Open && self.wants_again(&world.limits) {
-            self.execute(now, world, None, 0);
-            self.settle(now, world);
+        let again = self.wants_again(&world.limits);
+        if self.wants_refill(&world.limits) {
+            self.woken = false;
+            world.lend_memory(&mut self.out);
+            self.with_session(now, world, |session, cx| session.on_wake(cx));
         }
+        // Decided before the refill: an endless backlog must not keep input out.
+        if again {
+            self.execute(now, world, None, 0);
+        }
+        self.settle(now, world);
     }
 
     /// Delivers a message another connection posted.
     pub fn post(&mut self, now: Tick, world: &mut World<S>, message: S::Message) {
-        if self.phase == Phase::Open {
+        if self.hears() {
             self.with_session(now, world, |session, cx| session.on_post(cx, message));
             self.settle(now, world);
         }
@@ -235,6 +248,14 @@ impl<S: Session> Conn<S> {
             self.job_ended(now, world);
         }
         run
+    }
+
+    /// The shared state has news for the session: AGAIN is wanted.
+    pub fn wake(&mut self) {
+        self.woken = true;
+        if self.stop == Stop::Waiting {
+            self.stop = Stop::Budget;
+        }
     }
 
     /// Brings the result of a job back.
@@ -302,6 +323,7 @@ impl<S: Session> Conn<S> {
         self.out.sent(n);
         if n > 0 {
             self.since = now;
+            self.taken_at = now;
         }
         self.settle(now, world);
     }
@@ -328,7 +350,7 @@ impl<S: Session> Conn<S> {
         if !self.out.is_empty() {
             wants |= Wants::WRITE;
         }
-        if self.phase == Phase::Open && self.wants_again(limits) {
+        if self.wants_again(limits) || self.wants_refill(limits) {
             wants |= Wants::AGAIN;
         }
         if self.phase == Phase::Draining && self.out.is_empty() && !self.owes() {
@@ -400,7 +422,7 @@ impl<S: Session> Conn<S> {
         }
         world.lend_memory(&mut self.out);
         let Some(session) = self.session.as_mut() else { return };
-        let mut cx = Cx::new(now, self.id, &mut self.out, world);
+        let mut cx = Cx::new(now, self.id, self.taken_at, &mut self.out, world);
         let bytes = input.unwrap_or(&self.carry);
         let taken =
             session.on_input(&mut cx, bytes).and_then(|taken| check(taken, len, &world.limits));
@@ -504,7 +526,16 @@ impl<S: Session> Conn<S> {
     }
 
     fn owes(&self) -> bool {
-        self.session.as_ref().is_some_and(S::owes)
+        self.session.as_ref().is_some_and(|s| s.owes() || s.has_backlog())
+    }
+
+    /// Whether the session still hears of posts and wakes.
+    fn hears(&self) -> bool {
+        match self.phase {
+            Phase::Open => true,
+            Phase::Draining => self.owes(),
+            Phase::Lingering | Phase::Over => false,
+        }
     }
 
     /// A function of what is buffered, never of remembered edges (I4).
@@ -522,11 +553,19 @@ impl<S: Session> Conn<S> {
     }
 
     fn wants_again(&self, limits: &Limits) -> bool {
-        match self.stop {
-            Stop::Budget => self.out.len() < limits.output_high,
-            Stop::OutputFull => self.out.len() <= limits.output_low,
-            Stop::NeedInput(_) | Stop::Waiting | Stop::Closing => false,
-        }
+        self.phase == Phase::Open
+            && match self.stop {
+                Stop::Budget => self.out.len() < limits.output_high,
+                Stop::OutputFull => self.out.len() <= limits.output_low,
+                Stop::NeedInput(_) | Stop::Waiting | Stop::Closing => false,
+            }
+    }
+
+    fn wants_refill(&self, limits: &Limits) -> bool {
+        self.hears()
+            && (self.woken
+                || self.out.len() <= limits.output_low
+                    && self.session.as_ref().is_some_and(S::has_backlog))
     }
 
     fn with_session<R>(
@@ -536,7 +575,7 @@ impl<S: Session> Conn<S> {
         f: impl FnOnce(&mut S, &mut Cx<'_, S>) -> R,
     ) -> Option<R> {
         let session = self.session.as_mut()?;
-        Some(f(session, &mut Cx::new(now, self.id, &mut self.out, world)))
+        Some(f(session, &mut Cx::new(now, self.id, self.taken_at, &mut self.out, world)))
     }
 }
 

@@ -23,7 +23,9 @@ mod session;
 pub use intake::Intake;
 pub use lifecycle::{CloseReason, Conn, TransportError};
 pub use outbox::{Mark, Outbox, SHARE_FROM, Slices};
-pub use session::{Cx, Deadline, Fault, FaultKind, Job, NoJob, Peer, Session, Stop, Taken, Upkeep};
+pub use session::{
+    Cx, Deadline, Fault, FaultKind, Job, NoJob, Peer, Place, Session, Stop, Taken, Upkeep,
+};
 
 use alloc::boxed::Box;
 use alloc::vec;

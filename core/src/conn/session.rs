@@ -1,7 +1,7 @@
 //! The trait a protocol implements, and what it is lent while it runs.
 
 use crate::conn::Outbox;
-use crate::engine::{ConnId, JobId, World};
+use crate::engine::{ConnId, JobId, Queues, World};
 use crate::tick::Tick;
 use core::fmt;
 
@@ -15,8 +15,9 @@ use core::fmt;
 pub trait Session: Sized {
     /// State shared by all connections of one engine, lent as `&mut` for each call.
     type Shared;
-    /// What connections post to each other; [`core::convert::Infallible`] if they do not.
-    type Message;
+    /// What connections post to each other, and engines of one service mail to each other;
+    /// [`core::convert::Infallible`] if they do not.
+    type Message: Send + 'static;
     /// Slow work that leaves the core and comes back; [`NoJob`] if there is none.
     type Job: Job;
 
@@ -63,6 +64,23 @@ pub trait Session: Sized {
     ) -> bool {
         let _ = (cx, id, job, queued_at);
         true
+    }
+
+    /// Someone called [`Upkeep::wake`] for this connection, or its outbox has drained to
+    /// [`Limits::output_low`](crate::conn::Limits::output_low) while it
+    /// [has a backlog](Session::has_backlog): append what waits in the shared state, as far as
+    /// there is room. Input left behind a [`Stop::Waiting`] is offered again afterwards.
+    ///
+    /// Also called while the connection is ending, if it has a backlog or still owes answers.
+    fn on_wake(&mut self, cx: &mut Cx<'_, Self>) {
+        let _ = cx;
+    }
+
+    /// Whether more output waits outside the outbox, to be appended by [`Session::on_wake`] when
+    /// there is room. An ending connection stays until its backlog is delivered, so `on_wake`
+    /// with an empty outbox must append something or turn this false (I4).
+    fn has_backlog(&self) -> bool {
+        false
     }
 
     /// A job of this connection finished.
@@ -126,6 +144,12 @@ pub trait Session: Sized {
         let _ = cx;
     }
 
+    /// Engine number `from` of this service, on another thread, mailed `message`. Mail from one
+    /// engine arrives in the order it was sent.
+    fn on_mail(cx: &mut Upkeep<'_, Self>, from: usize, message: Self::Message) {
+        let _ = (cx, from, message);
+    }
+
     /// Bytes of memory held by this session outside itself (reservations, tables), for the
     /// accounting of I2.
     fn footprint(&self) -> usize {
@@ -141,22 +165,31 @@ pub struct Cx<'a, S: Session> {
     pub id: ConnId,
     /// Replies go here.
     pub out: &'a mut Outbox,
+    /// When the peer last took output; [`Tick::ZERO`] if it never did.
+    pub taken_at: Tick,
     /// The state shared by all connections of the engine.
     pub shared: &'a mut S::Shared,
-    pub(crate) posts: &'a mut crate::engine::Posts<S>,
+    pub(crate) queues: &'a mut Queues<S>,
     pub(crate) jobs: &'a mut crate::engine::Jobs<S>,
     pub(crate) budget: u32,
     pub(crate) high: usize,
 }
 
 impl<'a, S: Session> Cx<'a, S> {
-    pub(crate) fn new(now: Tick, id: ConnId, out: &'a mut Outbox, world: &'a mut World<S>) -> Self {
+    pub(crate) fn new(
+        now: Tick,
+        id: ConnId,
+        taken_at: Tick,
+        out: &'a mut Outbox,
+        world: &'a mut World<S>,
+    ) -> Self {
         Self {
             now,
             id,
             out,
+            taken_at,
             shared: &mut world.shared,
-            posts: &mut world.posts,
+            queues: &mut world.queues,
             jobs: &mut world.jobs,
             budget: world.limits.messages_per_turn,
             high: world.limits.output_high,
@@ -183,7 +216,12 @@ impl<'a, S: Session> Cx<'a, S> {
     /// Sends `message` to another connection of this engine; delivered after this call, in order.
     /// A connection that is gone by then is skipped.
     pub fn post(&mut self, to: ConnId, message: S::Message) {
-        self.posts.push_back((to, message));
+        self.queues.posts.push_back((to, message));
+    }
+
+    /// What belongs to the shared state rather than to this connection: waking and mailing.
+    pub fn upkeep(&mut self) -> Upkeep<'_, S> {
+        Upkeep { now: self.now, shared: self.shared, queues: self.queues }
     }
 
     /// Hands slow work to the host; [`Session::on_done`] brings the result, in any order.
@@ -204,20 +242,57 @@ impl<'a, S: Session> Cx<'a, S> {
     }
 }
 
-/// What [`Session::upkeep`] is lent.
+/// What [`Session::upkeep`] and [`Session::on_mail`] are lent.
 pub struct Upkeep<'a, S: Session> {
     /// The time of this call.
     pub now: Tick,
     /// The state shared by all connections of the engine.
     pub shared: &'a mut S::Shared,
-    pub(crate) posts: &'a mut crate::engine::Posts<S>,
+    pub(crate) queues: &'a mut Queues<S>,
 }
 
 impl<S: Session> Upkeep<'_, S> {
     /// As [`Cx::post`].
     pub fn post(&mut self, to: ConnId, message: S::Message) {
-        self.posts.push_back((to, message));
+        self.queues.posts.push_back((to, message));
     }
+
+    /// Has [`Session::on_wake`] of a connection of this engine called in its next turn: once,
+    /// however often it is woken until then. The cheap way to tell many
+    /// connections that the shared state has news; what the news is, they find there.
+    #[inline]
+    pub fn wake(&mut self, id: ConnId) {
+        self.queues.wakes.push(id);
+    }
+
+    /// Sends `message` to another engine of this service. Its [`Session::on_mail`] gets it
+    /// later, on its own thread, in order with all mail from this engine.
+    ///
+    /// # Panics
+    /// If `to` is this engine or none: caller misuse.
+    pub fn mail(&mut self, to: usize, message: S::Message) {
+        self.queues.mail(to, message);
+    }
+
+    /// Which engine of the service this is, of how many: 0 of 1 unless the host runs several.
+    #[must_use]
+    pub fn place(&self) -> Place {
+        self.queues.place
+    }
+}
+
+/// An engine's place among the engines of one service, which a host runs one per thread.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// Its number, from 0.
+    pub index: usize,
+    /// How many there are.
+    pub count: usize,
+}
+
+impl Place {
+    /// An engine on its own.
+    pub const ALONE: Self = Self { index: 0, count: 1 };
 }
 
 /// What [`Session::on_input`] did.

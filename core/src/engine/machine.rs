@@ -1,7 +1,7 @@
 //! An engine without its protocol's types: all that a host needs to know.
 
-use crate::conn::{CloseReason, Deadline, Job, Peer, Scratch, Session, Slices, Wants};
-use crate::engine::{ConnId, Engine, JobId};
+use crate::conn::{CloseReason, Deadline, Job, Peer, Place, Scratch, Session, Slices, Wants};
+use crate::engine::{ConnId, Engine, JobId, Letter};
 use crate::tick::Tick;
 use alloc::boxed::Box;
 use alloc::vec::Vec;
@@ -31,6 +31,9 @@ pub trait Machine {
     fn next_dirty(&mut self, now: Tick) -> Option<ConnId>;
     fn next_work(&mut self, now: Tick) -> Option<Work>;
     fn complete(&mut self, now: Tick, done: Done);
+    fn seat(&mut self, place: Place);
+    fn next_mail(&mut self) -> Option<Letter>;
+    fn receive_mail(&mut self, now: Tick, letter: Letter);
     fn deadline(&self) -> Option<Deadline>;
     fn tick(&mut self, now: Tick);
     fn drain(&mut self, now: Tick);
@@ -146,6 +149,15 @@ impl<S: Session> Machine for Engine<S> {
             Ok(output) => self.complete(now, done.id, *output),
             Err(_) => debug_assert!(false, "the result of another engine's job"),
         }
+    }
+    fn seat(&mut self, place: Place) {
+        self.seat(place);
+    }
+    fn next_mail(&mut self) -> Option<Letter> {
+        self.next_mail()
+    }
+    fn receive_mail(&mut self, now: Tick, letter: Letter) {
+        self.receive_mail(now, letter);
     }
     fn deadline(&self) -> Option<Deadline> {
         self.deadline()

@@ -7,17 +7,24 @@
 //! ```text
 //!   host ──accept, ingest, sent, tick, complete──►  Engine ── Conn ── Session ─┐
 //!     ◄──wants, outgoing, deadline, next_dirty,───     │                       │ &mut Shared
-//!        next_work                                     └── posts, jobs, timers ┘
+//!        next_work, next_mail                          └── posts, jobs, timers ┘
 //! ```
+//!
+//! A service may run one engine per thread. They share nothing: an engine mails messages to
+//! another, and the host carries the [`Letter`]s, each pair of engines in order.
 
 mod machine;
+mod mail;
 mod shards;
 
 pub use machine::{Done, Machine, Work};
+pub use mail::Letter;
+pub(crate) use mail::Queues;
 pub use shards::{Local, Shards};
 
 use crate::conn::{
-    CloseReason, Conn, Deadline, Job, Limits, Outbox, Peer, Scratch, Session, Slices, Upkeep, Wants,
+    CloseReason, Conn, Deadline, Job, Limits, Outbox, Peer, Place, Scratch, Session, Slices,
+    Upkeep, Wants,
 };
 use crate::tick::Tick;
 use alloc::collections::{BTreeSet, VecDeque};
@@ -42,8 +49,6 @@ pub struct JobId {
     /// Counts the jobs of this engine.
     pub number: u64,
 }
-
-pub(crate) type Posts<S> = VecDeque<(ConnId, <S as Session>::Message)>;
 
 /// Jobs that wait for a worker.
 pub(crate) struct Jobs<S: Session> {
@@ -80,7 +85,7 @@ pub struct World<S: Session> {
     pub shared: S::Shared,
     /// The caps of each connection.
     pub limits: Limits,
-    pub(crate) posts: Posts<S>,
+    pub(crate) queues: Queues<S>,
     pub(crate) jobs: Jobs<S>,
     /// Memory of drained outboxes, for the next connection that answers.
     spare: Vec<Vec<u8>>,
@@ -97,7 +102,7 @@ impl<S: Session> World<S> {
         Self {
             shared,
             limits,
-            posts: VecDeque::new(),
+            queues: Queues::new(),
             jobs: Jobs { queue: VecDeque::new(), number: 0 },
             spare: Vec::new(),
         }
@@ -266,7 +271,7 @@ impl<S: Session> Engine<S> {
     /// Sends `message` to a connection from outside, as [`Cx::post`](crate::conn::Cx::post) does
     /// from another one. A connection that is gone is skipped.
     pub fn post(&mut self, now: Tick, to: ConnId, message: S::Message) {
-        self.world.posts.push_back((to, message));
+        self.world.queues.posts.push_back((to, message));
         self.deliver(now);
     }
 
@@ -284,10 +289,17 @@ impl<S: Session> Engine<S> {
         if slot.generation == id.generation { slot.conn.as_ref() } else { None }
     }
 
-    /// The next connection that something other than its own socket touched (a post, a job, a
-    /// deadline): look at its wants. Delivers posts that are still under way.
+    /// This engine's place among those of its service; the host says so before the first
+    /// connection. [`Place::ALONE`] otherwise.
+    pub fn seat(&mut self, place: Place) {
+        self.world.queues.seat(place);
+    }
+
+    /// The next connection that something other than its own socket touched (a post, a wake, a
+    /// job, a deadline): look at its wants. Delivers posts and wakes that are still under way.
     pub fn next_dirty(&mut self, now: Tick) -> Option<ConnId> {
         self.deliver(now);
+        self.hand_out_wakes();
         while let Some(slot) = self.dirty.pop_front() {
             let s = &mut self.slots[slot as usize];
             s.dirty = false;
@@ -296,6 +308,22 @@ impl<S: Session> Engine<S> {
             }
         }
         None
+    }
+
+    /// The next bundle of messages for another engine of this service. The host carries it to
+    /// that engine's [`Engine::receive_mail`]; bundles between two engines keep their order.
+    pub fn next_mail(&mut self) -> Option<Letter> {
+        self.world.queues.next_mail()
+    }
+
+    /// Mail from another engine of this service has arrived.
+    pub fn receive_mail(&mut self, now: Tick, letter: Letter) {
+        let from = letter.from();
+        for message in letter.open::<S::Message>() {
+            let World { shared, queues, .. } = &mut self.world;
+            S::on_mail(&mut Upkeep { now, shared, queues }, from, message);
+            self.deliver(now);
+        }
     }
 
     /// The next job to run, oldest first; ask when a worker is free for it. Jobs that their
@@ -325,7 +353,7 @@ impl<S: Session> Engine<S> {
     /// When [`Engine::tick`] is due next, and why. May be early, never late.
     #[must_use]
     pub fn deadline(&self) -> Option<Deadline> {
-        if !self.world.posts.is_empty() {
+        if !self.world.queues.posts.is_empty() || !self.world.queues.wakes.is_empty() {
             return Some(Deadline { at: Tick::ZERO, why: "posts" });
         }
         let conns = self.timers.first().map(|&(at, slot)| {
@@ -361,8 +389,8 @@ impl<S: Session> Engine<S> {
             }
         }
         if S::upkeep_due(&self.world.shared).is_some_and(|d| d.at <= now) {
-            let World { shared, posts, .. } = &mut self.world;
-            S::upkeep(&mut Upkeep { now, shared, posts });
+            let World { shared, queues, .. } = &mut self.world;
+            S::upkeep(&mut Upkeep { now, shared, queues });
         }
         self.deliver(now);
     }
@@ -428,7 +456,7 @@ impl<S: Session> Engine<S> {
         conns
             + self.slots.capacity() * size_of::<Slot<S>>()
             + self.world.spare.iter().map(Vec::capacity).sum::<usize>()
-            + self.world.posts.capacity() * size_of::<(ConnId, S::Message)>()
+            + self.world.queues.footprint()
             + self.world.jobs.queue.capacity() * size_of::<Waiting<S>>()
     }
 
@@ -453,7 +481,7 @@ impl<S: Session> Engine<S> {
     #[inline]
     fn after(&mut self, slot: u32, now: Tick) {
         self.rearm(slot);
-        if !self.world.posts.is_empty() {
+        if !self.world.queues.posts.is_empty() {
             self.deliver(now);
         }
     }
@@ -475,7 +503,7 @@ impl<S: Session> Engine<S> {
 
     fn deliver(&mut self, now: Tick) {
         for _ in 0..POSTS_PER_CALL {
-            let Some((to, message)) = self.world.posts.pop_front() else { return };
+            let Some((to, message)) = self.world.queues.posts.pop_front() else { return };
             let Some(slot) = self.slots.get_mut(to.slot as usize) else { continue };
             if slot.generation != to.generation {
                 continue;
@@ -484,6 +512,20 @@ impl<S: Session> Engine<S> {
                 conn.post(now, &mut self.world, message);
                 self.mark_dirty(to.slot);
                 self.rearm(to.slot);
+            }
+        }
+    }
+
+    fn hand_out_wakes(&mut self) {
+        for id in self.world.queues.wakes.drain(..) {
+            let Some(slot) = self.slots.get_mut(id.slot as usize) else { continue };
+            if slot.generation == id.generation
+                && let Some(conn) = slot.conn.as_mut()
+            {
+                conn.wake();
+                if !core::mem::replace(&mut slot.dirty, true) {
+                    self.dirty.push_back(id.slot);
+                }
             }
         }
     }

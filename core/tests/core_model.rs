@@ -5,7 +5,7 @@ mod common;
 use common::{Outcome, Schedule, drive, run};
 use drywire::Tick;
 use drywire::conn::{
-    CloseReason, Cx, Deadline, Fault, FaultKind, Intake, Job, Limits, Outbox, Peer, Scratch,
+    CloseReason, Cx, Deadline, Fault, FaultKind, Intake, Job, Limits, NoJob, Outbox, Peer, Scratch,
     Session, Stop, Taken, TransportError, Upkeep, Wants,
 };
 use drywire::engine::{ConnId, Engine, JobId, Machine};
@@ -484,6 +484,50 @@ fn in_place_input_equals_copied_input() {
         }
         bytes.extend(drive(&mut engine, id, b"", &Schedule::whole()).bytes);
         assert_eq!(bytes, whole.bytes, "pieces of {piece}");
+    }
+}
+
+/// Echoes messages of as many bytes as its shared state says.
+struct Blocks;
+
+impl Session for Blocks {
+    type Shared = usize;
+    type Message = ();
+    type Job = NoJob;
+
+    fn open(_: &mut Cx<'_, Self>, _: &Peer) -> Self {
+        Self
+    }
+
+    fn on_input(&mut self, cx: &mut Cx<'_, Self>, input: &[u8]) -> Result<Taken, Fault> {
+        let size = *cx.shared;
+        let used = input.len() / size * size;
+        cx.out.put(&input[..used]);
+        Ok(Taken { used, stop: Stop::NeedInput(size) })
+    }
+}
+
+/// Copied in front of each read, a large message in small pieces would cost the square of its
+/// size.
+#[test]
+fn a_large_carry_over_is_appended_to_and_not_copied() {
+    for size in [10, 1024, 1025, 5000] {
+        let limits = Limits { input: 8192, ..Limits::default() };
+        let mut engine: Engine<Blocks> = Engine::new(size, limits, 1);
+        let now = Tick::ZERO;
+        let id = engine.accept(now, &Peer::Virtual(1)).unwrap();
+        let mut scratch = Scratch::new(&limits);
+        let front = engine.room(id, &mut scratch).as_ptr();
+        for i in 0..3 * size {
+            let carry = i % size;
+            let room = engine.room(id, &mut scratch);
+            assert_eq!(room.len(), limits.input - carry);
+            assert_eq!(room.as_ptr() == front, carry == 0 || carry > 1024);
+            room[0] = i as u8;
+            engine.ingest(id, now, &scratch, 1);
+        }
+        let bytes: Vec<u8> = engine.outgoing(id).flatten().copied().collect();
+        assert!(bytes.iter().copied().eq((0..3 * size).map(|i| i as u8)), "size {size}");
     }
 }
 

@@ -117,6 +117,10 @@ impl fmt::Display for TransportError {
     }
 }
 
+/// The largest carry-over that is copied in front of new input instead of appending that to it:
+/// copied with every read, so that it must stay small for time to be linear in the bytes (I3).
+const IN_FRONT: usize = 1024;
+
 impl<S: Session> Conn<S> {
     /// A connection that was just accepted.
     pub fn open(now: Tick, id: ConnId, peer: &Peer, world: &mut World<S>) -> Self {
@@ -154,12 +158,18 @@ impl<S: Session> Conn<S> {
         }
     }
 
-    /// Lends the part of `scratch` that input is to be read into, with carry-over in front of it.
-    /// Empty when the connection does not want READ.
+    /// Lends the part of `scratch` that input is to be read into, with a small carry-over in
+    /// front of it. Empty when the connection does not want READ.
     pub fn room<'b>(&self, limits: &Limits, scratch: &'b mut Scratch) -> &'b mut [u8] {
-        let start = self.carry.len().min(scratch.buf.len());
-        scratch.buf[..start].copy_from_slice(&self.carry[..start]);
-        if self.wants_read(limits) { &mut scratch.buf[start..] } else { &mut [] }
+        if !self.wants_read(limits) {
+            return &mut [];
+        }
+        let carry = self.carry.len();
+        if carry > IN_FRONT {
+            return &mut scratch.buf[..limits.input - carry];
+        }
+        scratch.buf[..carry].copy_from_slice(&self.carry);
+        &mut scratch.buf[carry..limits.input]
     }
 
     /// The host read `n` bytes into what [`Conn::room`] lent, just now, from the same `scratch`.
@@ -168,12 +178,15 @@ impl<S: Session> Conn<S> {
     /// # Panics
     /// If `n` is more than was lent: caller misuse.
     pub fn ingest(&mut self, now: Tick, world: &mut World<S>, scratch: &Scratch, n: usize) {
-        let len = self.carry.len() + n;
-        assert!(len <= scratch.buf.len(), "ingest({n}) past the end of the scratch buffer");
-        if self.phase == Phase::Open {
-            self.execute(now, world, Some(&scratch.buf[..len]), n);
-        } else {
+        let carry = self.carry.len();
+        assert!(carry + n <= world.limits.input, "ingest({n}) is more than was lent");
+        if self.phase != Phase::Open {
             self.discard(n);
+        } else if carry > IN_FRONT {
+            self.carry.extend_from_slice(&scratch.buf[..n]);
+            self.execute(now, world, None, n);
+        } else {
+            self.execute(now, world, Some(&scratch.buf[..carry + n]), n);
         }
         self.settle(now, world);
     }

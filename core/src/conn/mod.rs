@@ -139,7 +139,7 @@ pub struct Scratch {
 }
 
 impl Scratch {
-    /// A buffer for engines with these limits: `limits.input` bytes.
+    /// A buffer for engines with exactly these limits: `limits.input` bytes.
     #[must_use]
     pub fn new(limits: &Limits) -> Self {
         Self { buf: vec![0; limits.input].into_boxed_slice() }

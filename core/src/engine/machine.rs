@@ -1,6 +1,8 @@
 //! An engine without its protocol's types: all that a host needs to know.
 
-use crate::conn::{CloseReason, Deadline, Job, Peer, Place, Scratch, Session, Slices, Wants};
+use crate::conn::{
+    CloseReason, Deadline, Job, Limits, Peer, Place, Scratch, Session, Slices, Wants,
+};
 use crate::engine::{ConnId, Engine, JobId, Letter};
 use crate::tick::Tick;
 use alloc::boxed::Box;
@@ -43,6 +45,7 @@ pub trait Machine {
         self.len() == 0
     }
     fn footprint(&self) -> usize;
+    fn limits(&self) -> &Limits;
 }
 
 /// A job that any thread can run.
@@ -176,5 +179,8 @@ impl<S: Session> Machine for Engine<S> {
     }
     fn footprint(&self) -> usize {
         self.footprint()
+    }
+    fn limits(&self) -> &Limits {
+        self.limits()
     }
 }

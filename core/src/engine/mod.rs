@@ -443,6 +443,12 @@ impl<S: Session> Engine<S> {
         &self.world
     }
 
+    /// The caps of each connection; hosts size their [`Scratch`] by them.
+    #[must_use]
+    pub fn limits(&self) -> &Limits {
+        &self.world.limits
+    }
+
     /// The shared state, to change it from outside.
     pub fn shared_mut(&mut self) -> &mut S::Shared {
         &mut self.world.shared

@@ -1,0 +1,306 @@
+//! The loop of one thread.
+
+use crate::acceptor::Acceptor;
+use crate::host::{Clock, Event, Observer};
+use crate::pool::{Pool, Task};
+use crate::service::{Fresh, Service, place};
+use core::time::Duration;
+use drywire::Tick;
+use drywire::engine::{Done, JobId};
+use mio::{Events, Poll, Token, Waker};
+use signal_hook_mio::v1_0::Signals;
+use std::collections::VecDeque;
+use std::io::{self, ErrorKind};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, PoisonError};
+
+const EVENTS: usize = 1024;
+/// Tokens that are no connections have the top byte set.
+pub(crate) const WAKE: Token = Token(usize::MAX);
+pub(crate) const SIGNAL: Token = Token(usize::MAX - 1);
+const LISTENER: usize = usize::MAX - 2;
+/// Services fit in the top byte of a token; the last value is for the tokens above.
+pub(crate) const SERVICES: usize = 255;
+/// Refused connections that may stay to hear so; more are turned away on the spot.
+const REFUSED_AT_ONCE: usize = 32;
+
+/// What the loops of a host have in common.
+pub(crate) struct Common {
+    pub(crate) clock: Clock,
+    pub(crate) max_conns: usize,
+    pub(crate) grace: Duration,
+    pub(crate) observer: Option<Observer>,
+    pub(crate) trace: bool,
+    pub(crate) conns: AtomicUsize,
+    pub(crate) refused: AtomicUsize,
+    pub(crate) wakeups: AtomicU64,
+}
+
+impl Common {
+    /// Counts a connection in. False if there are too many. One thread admits.
+    pub(crate) fn admit(&self) -> bool {
+        let room = self.conns.load(Relaxed) < self.max_conns;
+        if room {
+            self.conns.fetch_add(1, Relaxed);
+        }
+        room
+    }
+
+    pub(crate) fn admit_refused(&self) -> bool {
+        let room = self.refused.load(Relaxed) < REFUSED_AT_ONCE;
+        if room {
+            self.refused.fetch_add(1, Relaxed);
+        }
+        room
+    }
+
+    pub(crate) fn gone(&self, admitted: bool) {
+        let count = if admitted { &self.conns } else { &self.refused };
+        count.fetch_sub(1, Relaxed);
+    }
+
+    pub(crate) fn tell<'a>(&self, event: impl FnOnce() -> Event<'a>) {
+        if let Some(observer) = &self.observer {
+            observer(event());
+        }
+    }
+
+    #[inline]
+    pub(crate) fn trace<'a>(&self, event: impl FnOnce() -> Event<'a>) {
+        if self.trace {
+            self.tell(event);
+        }
+    }
+}
+
+/// What other threads tell a loop.
+pub(crate) enum Message {
+    /// A connection is this loop's.
+    Dealt { service: usize, fresh: Fresh },
+    /// A job is done, or panicked.
+    Done { service: usize, done: Result<Done, JobId> },
+    /// Finish what is owed, then end. No connection is dealt after this.
+    Stop,
+    /// End now.
+    Abort,
+    /// Another loop has ended.
+    Ended,
+}
+
+pub(crate) struct Inbox {
+    messages: Mutex<Vec<Message>>,
+    waker: Waker,
+}
+
+impl Inbox {
+    pub(crate) fn new(poll: &Poll) -> io::Result<Arc<Self>> {
+        let waker = Waker::new(poll.registry(), WAKE)?;
+        Ok(Arc::new(Self { messages: Mutex::default(), waker }))
+    }
+
+    pub(crate) fn send(&self, message: Message) {
+        let mut messages = self.messages.lock().unwrap_or_else(PoisonError::into_inner);
+        messages.push(message);
+        // Whoever found it empty wakes; the loop takes all at once.
+        if messages.len() == 1 {
+            self.waker.wake().expect("a loop can be woken");
+        }
+    }
+
+    fn take(&self) -> Vec<Message> {
+        core::mem::take(&mut *self.messages.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+pub(crate) struct EventLoop {
+    pub(crate) poll: Poll,
+    pub(crate) inbox: Arc<Inbox>,
+    pub(crate) services: Vec<Service>,
+    pub(crate) pool: Arc<Pool>,
+    pub(crate) common: Arc<Common>,
+    /// On loop 0, until it stops.
+    pub(crate) acceptor: Option<Acceptor>,
+    /// On loop 0, if the host minds signals.
+    pub(crate) signals: Option<Signals>,
+    /// All loops, for loop 0 to pass Stop and Abort on.
+    pub(crate) inboxes: Arc<[Arc<Inbox>]>,
+    pub(crate) index: usize,
+    /// Connections that have something to do, in order.
+    pub(crate) queue: VecDeque<(usize, u32)>,
+    /// When those that are left are cut off.
+    pub(crate) stop_by: Option<Tick>,
+    /// On loop 0: loops that have not ended. It goes last, because it hears the signals.
+    pub(crate) others: usize,
+}
+
+impl EventLoop {
+    pub(crate) fn tokens(listener: usize) -> Token {
+        Token(LISTENER - listener)
+    }
+
+    /// Serves until stopped. How many connections were cut off.
+    pub(crate) fn run(mut self) -> io::Result<usize> {
+        let mut events = Events::with_capacity(EVENTS);
+        loop {
+            match self.poll.poll(&mut events, self.timeout()) {
+                Err(error) if error.kind() != ErrorKind::Interrupted => return Err(error),
+                // Not even cleared.
+                Err(_) => continue,
+                Ok(()) => {}
+            }
+            let now = self.common.clock.now();
+            self.common.wakeups.fetch_add(1, Relaxed);
+            let (mut woken, mut signalled) = (false, false);
+            for event in &events {
+                match event.token() {
+                    WAKE => woken = true,
+                    SIGNAL => signalled = true,
+                    token if place(token).0 < SERVICES => {
+                        let (service, slot) = place(token);
+                        if self.services[service].ready(slot, event) {
+                            self.queue.push_back((service, slot));
+                        }
+                    }
+                    Token(token) => {
+                        if let Some(acceptor) = &mut self.acceptor {
+                            acceptor.ready(LISTENER - token);
+                        }
+                    }
+                }
+            }
+            let mut orders = if woken { self.inbox(now) } else { Vec::new() };
+            self.accept(now);
+            self.turns(now);
+            self.work(now);
+            // Last, so that requests which came before the order are served.
+            if signalled && let Some(signals) = &mut self.signals {
+                for _ in signals.pending() {
+                    let stopping = self.stop_by.is_some() || !orders.is_empty();
+                    orders.push(if stopping { Message::Abort } else { Message::Stop });
+                }
+            }
+            for order in orders {
+                match order {
+                    Message::Stop => self.stop(now),
+                    _ => return Ok(self.abort()),
+                }
+            }
+            if let Some(by) = self.stop_by {
+                if self.others == 0 && self.services.iter().all(|s| s.machine.is_empty()) {
+                    return Ok(0);
+                }
+                if by <= now {
+                    return Ok(self.abort());
+                }
+            }
+        }
+    }
+
+    /// How long to sleep: not at all while there is something to do.
+    fn timeout(&self) -> Option<Duration> {
+        if !self.queue.is_empty() {
+            return Some(Duration::ZERO);
+        }
+        let machines = self.services.iter().filter_map(|s| s.machine.deadline()).map(|d| d.at);
+        let accepts = self.acceptor.as_ref().and_then(Acceptor::due);
+        let due = machines.chain(accepts).chain(self.stop_by).min()?;
+        Some(due.since(self.common.clock.now()))
+    }
+
+    /// Takes what other threads sent; orders to stop are left to the caller.
+    fn inbox(&mut self, now: Tick) -> Vec<Message> {
+        let mut orders = Vec::new();
+        for message in self.inbox.take() {
+            match message {
+                Message::Dealt { service, fresh } => {
+                    let (registry, common) = (self.poll.registry(), &self.common);
+                    let slot = self.services[service].adopt(fresh, true, now, registry, common);
+                    self.queue.extend(slot.map(|slot| (service, slot)));
+                }
+                Message::Done { service: index, done } => {
+                    let service = &mut self.services[index];
+                    service.at_work -= 1;
+                    match done {
+                        Ok(done) => service.machine.complete(now, done),
+                        // The answer cannot come any more: fail visibly.
+                        Err(job) => {
+                            let slot = service.lose(job.conn, now);
+                            self.queue.extend(slot.map(|slot| (index, slot)));
+                        }
+                    }
+                }
+                Message::Ended => self.others -= 1,
+                order => orders.push(order),
+            }
+        }
+        orders
+    }
+
+    fn accept(&mut self, now: Tick) {
+        if let Some(acceptor) = &mut self.acceptor {
+            let queue = &mut self.queue;
+            let kept = |service, slot| queue.push_back((service, slot));
+            acceptor.run(&mut self.services, now, self.poll.registry(), &self.common, kept);
+        }
+    }
+
+    /// Each queued connection takes one turn.
+    fn turns(&mut self, now: Tick) {
+        for _ in 0..self.queue.len() {
+            let Some((service, slot)) = self.queue.pop_front() else { return };
+            if self.services[service].turn(slot, now, self.poll.registry(), &self.common) {
+                self.queue.push_back((service, slot));
+            }
+        }
+    }
+
+    /// What is not about a socket: deadlines, jobs, connections that others touched.
+    fn work(&mut self, now: Tick) {
+        for (index, service) in self.services.iter_mut().enumerate() {
+            if service.machine.deadline().is_some_and(|due| due.at <= now) {
+                service.machine.tick(now);
+            }
+            while service.at_work < self.pool.quota()
+                && let Some(work) = service.machine.next_work(now)
+            {
+                service.at_work += 1;
+                let inbox = Arc::clone(&self.inbox);
+                self.pool.submit(Task { work, service: index, inbox });
+            }
+            while let Some(slot) = service.next_dirty(now) {
+                self.queue.push_back((index, slot));
+            }
+        }
+    }
+
+    fn stop(&mut self, now: Tick) {
+        if self.stop_by.is_some() {
+            return;
+        }
+        self.stop_by = Some(now + self.common.grace);
+        // Closes the listeners: from here on the system refuses.
+        if self.acceptor.take().is_some() {
+            self.common.tell(|| Event::Stopping { grace: self.common.grace });
+            self.pass_on(|| Message::Stop);
+        }
+        for (index, service) in self.services.iter_mut().enumerate() {
+            service.machine.drain(now);
+            while let Some(slot) = service.next_dirty(now) {
+                self.queue.push_back((index, slot));
+            }
+        }
+    }
+
+    fn abort(&mut self) -> usize {
+        self.acceptor = None;
+        self.pass_on(|| Message::Abort);
+        let now = self.common.clock.now();
+        self.services.iter_mut().map(|service| service.abort_all(now, &self.common)).sum()
+    }
+
+    fn pass_on(&self, message: impl Fn() -> Message) {
+        if self.index == 0 {
+            self.inboxes[1..].iter().for_each(|inbox| inbox.send(message()));
+        }
+    }
+}

@@ -6,7 +6,7 @@ use crate::pool::{Pool, Task};
 use crate::service::{Fresh, Service, place};
 use core::time::Duration;
 use drywire::Tick;
-use drywire::engine::{Done, JobId};
+use drywire::engine::{Done, JobId, Letter};
 use mio::{Events, Poll, Token, Waker};
 use signal_hook_mio::v1_0::Signals;
 use std::collections::VecDeque;
@@ -79,6 +79,8 @@ pub(crate) enum Message {
     Dealt { service: usize, fresh: Fresh },
     /// A job is done, or panicked.
     Done { service: usize, done: Result<Done, JobId> },
+    /// The machine of a service on another loop wrote to ours.
+    Mail { service: usize, letter: Letter },
     /// Finish what is owed, then end. No connection is dealt after this.
     Stop,
     /// End now.
@@ -229,6 +231,9 @@ impl EventLoop {
                         }
                     }
                 }
+                Message::Mail { service, letter } => {
+                    self.services[service].machine.receive_mail(now, letter);
+                }
                 Message::Ended => self.others -= 1,
                 order => orders.push(order),
             }
@@ -254,7 +259,7 @@ impl EventLoop {
         }
     }
 
-    /// What is not about a socket: deadlines, jobs, connections that others touched.
+    /// What is not about a socket: deadlines, jobs, mail, connections that others touched.
     fn work(&mut self, now: Tick) {
         for (index, service) in self.services.iter_mut().enumerate() {
             if service.machine.deadline().is_some_and(|due| due.at <= now) {
@@ -269,6 +274,9 @@ impl EventLoop {
             }
             while let Some(slot) = service.next_dirty(now) {
                 self.queue.push_back((index, slot));
+            }
+            while let Some(letter) = service.machine.next_mail() {
+                self.inboxes[letter.to()].send(Message::Mail { service: index, letter });
             }
         }
     }

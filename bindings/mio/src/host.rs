@@ -8,7 +8,7 @@ use crate::service::Service;
 use core::fmt;
 use core::time::Duration;
 use drywire::Tick;
-use drywire::conn::{CloseReason, Peer};
+use drywire::conn::{CloseReason, Peer, Place};
 use drywire::engine::Machine;
 use mio::Poll;
 use signal_hook::consts::{SIGINT, SIGTERM};
@@ -225,11 +225,15 @@ impl Server {
             let (common, pool) = (Arc::clone(&common), Arc::clone(&pool));
             move || {
                 let fuse = Fuse(Arc::clone(&inboxes));
+                let place = Place { index, count: inboxes.len() };
                 let machines = factories.iter().map(|machine| machine());
                 let cut = EventLoop {
                     poll,
                     inbox: Arc::clone(&inboxes[index]),
-                    services: machines.enumerate().map(|(i, m)| Service::new(i, m)).collect(),
+                    services: machines
+                        .enumerate()
+                        .map(|(i, m)| Service::new(i, m, place))
+                        .collect(),
                     pool,
                     common,
                     acceptor,

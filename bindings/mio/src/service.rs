@@ -3,7 +3,7 @@
 use crate::event_loop::Common;
 use crate::host::Event;
 use drywire::Tick;
-use drywire::conn::{CloseReason, Peer, Scratch, Slices, TransportError, Wants};
+use drywire::conn::{CloseReason, Peer, Place, Scratch, Slices, TransportError, Wants};
 use drywire::engine::{ConnId, Machine};
 use mio::unix::SourceFd;
 use mio::{Interest, Registry, Token};
@@ -59,7 +59,8 @@ pub(crate) struct Fresh {
 }
 
 impl Service {
-    pub(crate) fn new(index: usize, machine: Box<dyn Machine>) -> Self {
+    pub(crate) fn new(index: usize, mut machine: Box<dyn Machine>, place: Place) -> Self {
+        machine.seat(place);
         let scratch = Scratch::new(machine.limits());
         Self { machine, links: Vec::new(), scratch, index, at_work: 0 }
     }

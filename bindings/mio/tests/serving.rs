@@ -141,6 +141,11 @@ fn loops_share_state_and_each_serves() {
         heard.sort();
         assert_eq!(heard, [format!("from-{}", i % 4), format!("from-{}", i % 4 + 4)]);
     }
+    // And mail goes between loops.
+    clients[3].send("everyone hear\n");
+    for client in &mut clients {
+        assert_eq!(client.line(), "hear");
+    }
 }
 
 #[test]

@@ -8,6 +8,7 @@
 //! | `panic` | a job that panics |
 //! | `add` | the counter that all loops share, one up |
 //! | `all WORD` | WORD to each connection of this loop |
+//! | `everyone WORD` | WORD to each connection of all loops |
 //! | `alarm MS` | `alarm`, MS milliseconds later |
 //! | `fault` | last words `broken`, the end |
 //! | `quit` | the end |
@@ -19,7 +20,7 @@ use bytes::Bytes;
 use core::time::Duration;
 use drywire::Tick;
 use drywire::conn::{
-    Cx, Deadline, Fault, FaultKind, Job, Limits, Outbox, Peer, Session, Stop, Taken,
+    Cx, Deadline, Fault, FaultKind, Job, Limits, Outbox, Peer, Place, Session, Stop, Taken, Upkeep,
 };
 use drywire::engine::{ConnId, Engine, JobId, Shards};
 use drywire_mio::{Ended, Handle, Host, Listen, Locked};
@@ -93,6 +94,10 @@ impl Session for Lines {
         cx.out.put_shared(&message);
     }
 
+    fn on_mail(cx: &mut Upkeep<'_, Self>, _: usize, message: Bytes) {
+        tell(cx, &message);
+    }
+
     fn on_done(&mut self, cx: &mut Cx<'_, Self>, _: JobId, word: Vec<u8>) {
         self.jobs -= 1;
         cx.out.put(&word);
@@ -158,10 +163,14 @@ impl Lines {
                 cx.out.put_u64(n);
                 cx.out.put(b"\n");
             }
-            ["all", word] => {
+            ["all", word] => tell(&mut cx.upkeep(), &Bytes::from(format!("{word}\n"))),
+            ["everyone", word] => {
                 let message = Bytes::from(format!("{word}\n"));
-                for id in cx.shared.members.clone() {
-                    cx.post(id, message.clone());
+                let mut cx = cx.upkeep();
+                tell(&mut cx, &message);
+                let Place { index, count } = cx.place();
+                for other in (0..count).filter(|i| *i != index) {
+                    cx.mail(other, message.clone());
                 }
             }
             ["alarm", ms] => {
@@ -175,6 +184,12 @@ impl Lines {
             }
         }
         Ok(None)
+    }
+}
+
+fn tell(cx: &mut Upkeep<'_, Lines>, message: &Bytes) {
+    for id in cx.shared.members.clone() {
+        cx.post(id, message.clone());
     }
 }
 

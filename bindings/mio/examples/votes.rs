@@ -108,6 +108,6 @@ pub fn engine() -> Engine<Voter> {
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let listen = Listen::tcp(([127, 0, 0, 1], 9000));
-    Host::new().stop_on_signals().serve([listen], engine).bind()?.run()?;
+    let _ended = Host::new().stop_on_signals().serve([listen], engine).bind()?.run()?;
     Ok(())
 }

@@ -21,10 +21,8 @@ fn the_page_shows_the_example_as_it_is() {
 
 #[test]
 fn votes_are_counted_and_heard() {
-    let server = Host::new()
-        .serve([Listen::tcp(([127, 0, 0, 1], 0))], votes::engine)
-        .bind()
-        .unwrap();
+    let server =
+        Host::new().serve([Listen::tcp(([127, 0, 0, 1], 0))], votes::engine).bind().unwrap();
     let (addr, handle) = (server.tcp_addrs()[0], server.handle());
     let thread = std::thread::spawn(move || server.run());
     let connect = || {
@@ -43,7 +41,7 @@ fn votes_are_counted_and_heard() {
     assert_eq!(heard.next().unwrap(), "tea 2");
     handle.stop();
     assert_eq!(heard.next(), None);
-    thread.join().unwrap().unwrap();
+    assert_eq!(thread.join().unwrap().unwrap().cut, 0);
 }
 
 #[test]

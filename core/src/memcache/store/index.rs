@@ -159,6 +159,20 @@ impl Index {
         }
     }
 
+    /// Loads the bucket of a hash into the cache.
+    #[inline]
+    pub(super) fn touch(&self, tag: u32) -> u32 {
+        self.main.at(self.home(tag)).tags[SLOTS]
+    }
+
+    /// The first place with this tag in its main bucket.
+    #[inline]
+    pub(super) fn guess(&self, tag: u32) -> Option<Place> {
+        let bucket = self.main.at(self.home(tag));
+        let bits = bucket.matches(tag);
+        (bits != 0).then(|| Place(bucket.places[bits.trailing_zeros() as usize]))
+    }
+
     /// Whether a page must be added before the next [`Index::insert`].
     #[inline]
     pub(super) const fn wants_page(&self) -> bool {

@@ -264,6 +264,14 @@ impl Log {
         self.segments[self.active as usize].used as usize + size <= self.segment_size
     }
 
+    /// Loads the beginning of a record into the cache.
+    #[inline]
+    pub(super) fn touch(&self, place: Place) -> u8 {
+        let record = self.record(place);
+        let line = |i: usize| record.get(i * 64).map_or(0, |&byte| byte);
+        line(0) ^ line(1) ^ line(2)
+    }
+
     #[inline]
     pub(super) fn head(&self, place: Place) -> Head {
         Head::read(self.record(place).first_chunk().expect("records have heads"))
@@ -272,6 +280,11 @@ impl Log {
     #[inline]
     pub(super) fn set_head(&mut self, place: Place, head: &Head) {
         head.write(self.record_mut(place).first_chunk_mut().expect("records have heads"));
+    }
+
+    #[inline]
+    pub(super) fn set_bits(&mut self, place: Place, bits: u8) {
+        self.record_mut(place)[21] = bits;
     }
 
     /// Whether a record has this key.

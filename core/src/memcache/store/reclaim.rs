@@ -7,11 +7,14 @@ use super::{Expiry, Secs, Store, index};
 
 /// Segments compared when one is chosen for compaction.
 const SAMPLES: usize = 32;
-/// A segment is worth compacting from this share of holes on (one in eight).
-const WORTH: usize = 8;
+/// A segment is worth compacting from this share of holes on (one in four: three bytes moved for
+/// one gained), or, if nothing may be evicted instead, from a smaller one.
+const WORTH: usize = 4;
+const WORTH_LAST: usize = 16;
 /// Under pressure, compaction comes before eviction while holes are at least this share of all
-/// segments (one in sixteen).
-const PRESSING: usize = 16;
+/// records (one in eight).
+const PRESSING: usize = 8;
+const PRESSING_LAST: usize = 32;
 /// Without pressure, holes may take half as much as the living records and this many segments.
 const IDLE_SEGMENTS: usize = 4;
 /// Compactions at most before a new segment is taken.
@@ -106,8 +109,9 @@ impl Store {
     /// One step towards a free segment or `need` bytes under the limit.
     fn reclaim(&mut self, now: Secs, need: usize, effort: &mut Effort) -> Result<(), NoMemory> {
         let (dead, segment) = (self.log.dead(), self.log.segment_size());
-        let pressing = dead >= segment && dead * PRESSING >= dead + self.log.live();
-        if pressing && effort.compactions < WORTH * (1 + need / segment) {
+        let share = if self.evicts { PRESSING } else { PRESSING_LAST };
+        let pressing = dead >= segment && dead * share >= dead + self.log.live();
+        if pressing && effort.compactions < 2 * WORTH * (1 + need / segment) {
             effort.compactions += 1;
             if self.compact(now) || !self.evicts {
                 return Ok(());
@@ -190,7 +194,8 @@ impl Store {
     /// worth it.
     fn compact(&mut self, now: Secs) -> bool {
         let segments = self.log.segments();
-        let mut best = (self.log.segment_size() / WORTH, None);
+        let worth = if self.evicts { WORTH } else { WORTH_LAST };
+        let mut best = (self.log.segment_size() / worth, None);
         for _ in 0..SAMPLES.min(segments) {
             let segment = self.sample % segments;
             self.sample = segment + 1;

@@ -296,10 +296,14 @@ fn flush_all(mut words: Words<'_>) -> Result<Command<'_>, Refused> {
     Ok(Command::FlushAll { delay, noreply })
 }
 
-/// `level [noreply]`; what the level is does not matter.
+/// `level [noreply]` or `noreply`; which number the level is does not matter.
 fn verbosity(mut words: Words<'_>) -> Result<Command<'_>, Refused> {
-    words.next().ok_or(Error::Unknown)?;
-    let noreply = words.last() == Some(b"noreply");
+    let level = words.next().ok_or(Error::Unknown)?;
+    if level == b"noreply" {
+        return Ok(Command::Verbosity { noreply: true });
+    }
+    parse_u64(level).ok_or(Error::BadFormat)?;
+    let noreply = noreply(&mut words).map_err(|()| Error::BadFormat)?;
     Ok(Command::Verbosity { noreply })
 }
 
@@ -376,6 +380,18 @@ mod tests {
             assert_eq!(set(line), Ok(Command::Delete { key: b"k", noreply: true }));
         }
         for line in ["delete", "delete a b", "delete a b c d e", "delete k 0 noreply x"] {
+            assert_eq!(set(line), Err(Error::BadFormat.into()), "{line}");
+        }
+    }
+
+    #[test]
+    fn verbosity_takes_a_number_and_no_more() {
+        assert_eq!(set("verbosity 0"), Ok(Command::Verbosity { noreply: false }));
+        assert_eq!(set("verbosity 1 noreply"), Ok(Command::Verbosity { noreply: true }));
+        assert_eq!(set("verbosity"), Err(Error::Unknown.into()));
+        // Without a number and without a reply: libmemcached's capability test sends it.
+        assert_eq!(set("verbosity noreply"), Ok(Command::Verbosity { noreply: true }));
+        for line in ["verbosity foo bar my", "verbosity x", "verbosity 1 2"] {
             assert_eq!(set(line), Err(Error::BadFormat.into()), "{line}");
         }
     }

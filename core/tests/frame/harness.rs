@@ -252,20 +252,38 @@ fn own(event: Result<drywire::frame::Frame<'_>, FrameError>) -> Event {
 /// Laws 1, 2, 4, 5 and 6 for one stream: every way of cutting and reading it tells the same.
 /// Returns what it tells.
 pub fn check<F: Framing + Clone + Debug>(framing: &F, input: &[u8], seed: u64) -> Told {
-    let whole = stepped(framing, input, &[]);
-    assert_eq!(iterated(framing, input), whole.events, "iterator");
-    assert_eq!(batched(framing, input, 1), whole.events, "batches of one");
-    assert_eq!(batched(framing, input, 5), whole.events, "batches of five");
+    let whole = check_split(framing, input, seed, |_, _| false);
+    let every: Vec<usize> = (1..input.len()).collect();
+    earliest(framing, input, &stepped(framing, input, &every));
+    whole
+}
+
+/// The same, for a codec that gives some frames in pieces as they arrive: `joins` says whether
+/// the second event goes on with the first. Without law 2.
+pub fn check_split<F: Framing + Clone + Debug>(
+    framing: &F,
+    input: &[u8],
+    seed: u64,
+    joins: fn(Meta, Meta) -> bool,
+) -> Told {
+    let join = |events: Vec<Event>| join(events, joins);
+    let mut whole = stepped(framing, input, &[]);
     alone(framing, input, &whole);
+    whole.events = join(whole.events);
+    assert_eq!(join(iterated(framing, input)), whole.events, "iterator");
+    assert_eq!(join(batched(framing, input, 1)), whole.events, "batches of one");
+    assert_eq!(join(batched(framing, input, 5)), whole.events, "batches of five");
     let same = |cuts: &[usize]| {
         let told = stepped(framing, input, cuts);
-        assert_eq!(told.events, whole.events, "cut at {cuts:?}");
+        assert_eq!(join(told.events), whole.events, "cut at {cuts:?}");
         assert_eq!(told.eof, whole.eof, "cut at {cuts:?}");
         let told = joined(framing, input, cuts);
-        assert_eq!(told.events, whole.events, "joined, cut at {cuts:?}");
+        assert_eq!(join(told.events), whole.events, "joined, cut at {cuts:?}");
         assert_eq!(told.eof, whole.eof, "joined, cut at {cuts:?}");
-        assert_eq!(joined_breaking(framing, input, cuts), whole.events, "breaking, {cuts:?}");
-        assert_eq!(split_bytes(framing, input, cuts), bare(&whole.events), "bytes, {cuts:?}");
+        let breaking = joined_breaking(framing, input, cuts);
+        assert_eq!(join(breaking), whole.events, "breaking, {cuts:?}");
+        let split = bare(&join(split_bytes(framing, input, cuts)));
+        assert_eq!(split, bare(&whole.events), "bytes, {cuts:?}");
     };
     let every: Vec<usize> = (1..input.len()).collect();
     same(&every);
@@ -282,8 +300,26 @@ pub fn check<F: Framing + Clone + Debug>(framing: &F, input: &[u8], seed: u64) -
             same(&every.iter().copied().filter(|_| random.below(sparse) == 0).collect::<Vec<_>>());
         }
     }
-    earliest(framing, input, &stepped(framing, input, &every));
     whole
+}
+
+/// Makes one event of those that go on with each other.
+fn join(events: Vec<Event>, joins: fn(Meta, Meta) -> bool) -> Vec<Event> {
+    let mut joined: Vec<Event> = Vec::new();
+    for event in events {
+        match (joined.last_mut(), event) {
+            (
+                Some(Event::Frame { bytes, payload, meta, .. }),
+                Event::Frame { bytes: b, payload: p, meta: m, .. },
+            ) if joins(*meta, m) => {
+                bytes.extend(b);
+                payload.extend(p);
+                *meta = m;
+            }
+            (_, event) => joined.push(event),
+        }
+    }
+    joined
 }
 
 /// As a datagram, a stream of exactly one frame is that frame, and everything else an error.

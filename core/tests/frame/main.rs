@@ -3,7 +3,9 @@
 mod damage;
 mod fixed;
 mod harness;
+mod http;
 mod length_prefix;
 mod line;
 mod record;
+mod resp;
 mod tlv;

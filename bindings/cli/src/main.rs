@@ -5,6 +5,7 @@
 
 mod address;
 mod load;
+mod serve;
 mod units;
 
 use clap::{Parser, Subcommand};
@@ -23,11 +24,13 @@ enum Command {
     /// Put a server under load, check each answer, and report rate and latency
     #[command(subcommand)]
     Load(load::Command),
+    Serve(serve::Args),
 }
 
 fn main() -> ExitCode {
     let result = match Cli::parse().command {
         Command::Load(command) => load::run(command),
+        Command::Serve(args) => serve::run(&args),
     };
     match result {
         Ok(Verdict::Good) => ExitCode::SUCCESS,

@@ -6,7 +6,7 @@ use crate::conn::{
 use crate::engine::Shards;
 use crate::memcache::command::{self, Command, DECLARED_MAX, Error, LINE_MAX, Storage};
 use crate::memcache::expiry::{Expiry, Secs, flush_time};
-use crate::memcache::retrieve::{Progress, Retrieval};
+use crate::memcache::retrieve::{Ahead, Progress, Retrieval};
 use crate::memcache::stats::{self, Traffic};
 use crate::memcache::store::{
     Body, DeltaError, Hasher, KEY_MAX, Refusal, Reservation, Store, Stored, item_limit,
@@ -171,8 +171,9 @@ impl<Sh: Shards<Part>> Session for Server<Sh> {
     fn on_input(&mut self, cx: &mut Cx<'_, Self>, input: &[u8]) -> Result<Taken, Fault> {
         let before = cx.out.len();
         let mut used = 0;
+        let mut ahead = Ahead::new(input, matches!(self.state, State::Keys(_)));
         let stop = loop {
-            match self.step(cx, &input[used..]) {
+            match self.step(cx, &input[used..], &mut ahead) {
                 Ok((n, next)) => {
                     used += n;
                     if let Some(stop) = next {
@@ -241,13 +242,13 @@ type Step = Result<(usize, Option<Stop>), Fault>;
 impl<Sh: Shards<Part>> Server<Sh> {
     /// One step on `input`, which starts at the first byte not consumed.
     #[inline]
-    fn step(&mut self, cx: &mut Cx<'_, Self>, input: &[u8]) -> Step {
+    fn step(&mut self, cx: &mut Cx<'_, Self>, input: &[u8], ahead: &mut Ahead<'_>) -> Step {
         match &mut self.state {
             State::Line { searched } => {
                 let searched = *searched;
-                self.line(cx, input, searched)
+                self.line(cx, input, searched, ahead)
             }
-            State::Keys(_) => Ok(self.keys(cx, input)),
+            State::Keys(_) => Ok(self.keys(cx, input, ahead)),
             State::Value(_) => Ok(self.value(cx, input)),
             State::Swallow { left, reply } => {
                 let n = usize::try_from(*left).unwrap_or(usize::MAX).min(input.len());
@@ -272,7 +273,13 @@ impl<Sh: Shards<Part>> Server<Sh> {
     }
 
     #[inline]
-    fn line(&mut self, cx: &mut Cx<'_, Self>, input: &[u8], searched: usize) -> Step {
+    fn line(
+        &mut self,
+        cx: &mut Cx<'_, Self>,
+        input: &[u8],
+        searched: usize,
+        ahead: &mut Ahead<'_>,
+    ) -> Step {
         if input.is_empty() {
             return Ok((0, Some(Stop::NeedInput(1))));
         }
@@ -299,7 +306,7 @@ impl<Sh: Shards<Part>> Server<Sh> {
                 return Ok((end + 1, None));
             }
             self.state = State::Keys(retrieval);
-            let (used, stop) = self.keys(cx, &input[n..]);
+            let (used, stop) = self.keys(cx, &input[n..], ahead);
             return Ok((n + used, stop));
         }
         match command::parse(line) {
@@ -327,9 +334,14 @@ impl<Sh: Shards<Part>> Server<Sh> {
     }
 
     #[inline]
-    fn keys(&mut self, cx: &mut Cx<'_, Self>, input: &[u8]) -> (usize, Option<Stop>) {
+    fn keys(
+        &mut self,
+        cx: &mut Cx<'_, Self>,
+        input: &[u8],
+        ahead: &mut Ahead<'_>,
+    ) -> (usize, Option<Stop>) {
         let State::Keys(retrieval) = &mut self.state else { return (0, None) };
-        let (used, progress) = retrieval.run(cx, input);
+        let (used, progress) = retrieval.run(cx, input, ahead);
         match progress {
             Progress::Done => {
                 self.state = State::Line { searched: 0 };

@@ -132,7 +132,7 @@ unsafe impl Growing for drywire_framer_options {
         delimiter_len: 0,
         reserved: 0,
     };
-    const LEAST: usize = 80;
+    const LEAST: usize = 72;
 }
 
 /// One stream cut into frames by any framing.
@@ -286,8 +286,7 @@ where
             match self.framing.step_in(&mut self.state, &mut ahead, data, at) {
                 Step::Frame { payload, meta, consumed } => {
                     let rest = data.get(at..).unwrap_or_default();
-                    let mut event =
-                        drywire_event::new(DRYWIRE_EVENT_FRAME, u64::from(meta.extra));
+                    let mut event = drywire_event::new(DRYWIRE_EVENT_FRAME, u64::from(meta.extra));
                     event.flags = meta.kind;
                     event.num = offset;
                     event.a = drywire_bytes::of(payload.of(rest));

@@ -73,13 +73,15 @@ pub unsafe extern "C" fn drywire_conn_open(
     conn: *mut *mut drywire_conn,
 ) -> drywire_status {
     // SAFETY: the caller keeps the rules at the top of the header; so for all pointers below.
-    let result = unsafe { Out::new(conn).and_then(|out| Ok((out, domain_of(server)))) };
-    let (out, server) = match result {
-        Ok(both) => both,
+    let out = match unsafe { Out::new(conn) } {
+        Ok(out) => out,
         Err(error) => return error,
     };
     out.set(core::ptr::null_mut());
-    let Some(domain) = server else { return DRYWIRE_ERR_NULL };
+    // SAFETY: as above.
+    let Some(drywire_server(domain)) = (unsafe { server.as_ref() }) else {
+        return DRYWIRE_ERR_NULL;
+    };
     let user = user.expose_provenance();
     status(domain.run(|inner| {
         let now = inner.begin(now_ns)?;
@@ -101,7 +103,12 @@ pub unsafe extern "C" fn drywire_conn_open(
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn drywire_conn_free(conn: *mut drywire_conn) {
     // SAFETY: as above. A poisoned server is left as it is.
-    let _ = unsafe { with(conn, |inner, conn| Ok(inner.release(conn.id))) };
+    let _ = unsafe {
+        with(conn, |inner, conn| {
+            inner.release(conn.id);
+            Ok(())
+        })
+    };
     // SAFETY: as above.
     unsafe { free(conn) };
 }
@@ -469,11 +476,4 @@ unsafe fn with<R>(
     // SAFETY: promised by the caller.
     let conn = unsafe { conn.as_ref() }.ok_or(DRYWIRE_ERR_NULL)?;
     conn.domain.run(|inner| f(inner, conn))
-}
-
-/// # Safety
-/// `server` is NULL or a server that was not freed.
-unsafe fn domain_of<'a>(server: *mut drywire_server) -> Option<&'a Domain> {
-    // SAFETY: promised by the caller.
-    unsafe { server.as_ref() }.map(|server| &server.0)
 }

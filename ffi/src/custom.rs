@@ -2,12 +2,12 @@
 //! them, and the answers go out framed, in the order of the requests.
 
 use crate::codec::Codec;
+use bytes::Bytes;
+use core::time::Duration;
 use drywire::Tick;
 use drywire::conn::{Cx, Deadline, Fault, FaultKind, Job, Outbox, Peer, Session, Stop, Taken};
 use drywire::engine::JobId;
 use drywire::frame::{ErrorKind, Meta, Step};
-use bytes::Bytes;
-use core::time::Duration;
 use std::collections::VecDeque;
 
 /// One connection of a custom protocol. Requests leave it as jobs and come back as answers.
@@ -175,16 +175,10 @@ fn copy(bytes: &[u8]) -> Result<Bytes, Fault> {
 }
 
 /// `payload` as one frame.
-pub(crate) fn frame(
-    codec: &dyn Codec,
-    meta: Meta,
-    payload: &[u8],
-) -> crate::status::Result<Bytes> {
+pub(crate) fn frame(codec: &dyn Codec, meta: Meta, payload: &[u8]) -> crate::status::Result<Bytes> {
     let len = codec.encoded_len(meta, payload)?;
     let mut frame = Vec::new();
-    frame
-        .try_reserve_exact(len)
-        .map_err(|_| crate::status::drywire_status::DRYWIRE_ERR_NOMEM)?;
+    frame.try_reserve_exact(len).map_err(|_| crate::status::drywire_status::DRYWIRE_ERR_NOMEM)?;
     frame.resize(len, 0);
     codec.encode(meta, payload, &mut frame)?;
     Ok(Bytes::from(frame))

@@ -1,7 +1,7 @@
 //! Settings and statistics of servers.
 
-use crate::sized::{Growing, init};
 use crate::guard::{guarded, status};
+use crate::sized::{Growing, init};
 use crate::status::{Result, drywire_status};
 use crate::types::DRYWIRE_NO_DEADLINE;
 use core::time::Duration;
@@ -147,11 +147,8 @@ pub struct drywire_custom_options {
 
 // SAFETY: plain numbers in C order.
 unsafe impl Growing for drywire_custom_options {
-    const DEFAULT: Self = Self {
-        struct_size: size_of::<Self>() as u32,
-        window: 64,
-        idle_ns: DRYWIRE_NO_DEADLINE,
-    };
+    const DEFAULT: Self =
+        Self { struct_size: size_of::<Self>() as u32, window: 64, idle_ns: DRYWIRE_NO_DEADLINE };
     const LEAST: usize = 16;
 }
 

@@ -4,8 +4,8 @@ use crate::guard::{guarded, status};
 use crate::sized::{self, Growing};
 use crate::status::{Result, drywire_status};
 use crate::types::{
-    DRYWIRE_EVENT_DONE, DRYWIRE_EVENT_STAT, DRYWIRE_EVENT_VALUE, drywire_bytes,
-    drywire_error_info, drywire_event, input,
+    DRYWIRE_EVENT_DONE, DRYWIRE_EVENT_STAT, DRYWIRE_EVENT_VALUE, drywire_bytes, drywire_error_info,
+    drywire_event, input,
 };
 use core::ptr;
 use drywire::memcache::client::{
@@ -319,9 +319,7 @@ pub(crate) fn fault_info(fault: &ReplyFault) -> drywire_error_info {
             DRYWIRE_CLIENT_FAULT_BAD_DATA_END,
             b"a value that does not end where it was announced to",
         ),
-        FaultCode::Unsolicited => {
-            (DRYWIRE_CLIENT_FAULT_UNSOLICITED, b"a reply without a request")
-        }
+        FaultCode::Unsolicited => (DRYWIRE_CLIENT_FAULT_UNSOLICITED, b"a reply without a request"),
         _ => (DRYWIRE_CLIENT_FAULT_UNEXPECTED, b"a reply that does not fit its request"),
     };
     info.status = DRYWIRE_ERR_PROTOCOL as i32;

@@ -253,9 +253,7 @@ pub unsafe extern "C" fn drywire_server_reply(
                 return Err(DRYWIRE_ERR_GONE);
             }
             let answer = match flags {
-                0 | DRYWIRE_RAW => {
-                    outgoing(&*engine.world().shared.codec, kind, flags, data)?
-                }
+                0 | DRYWIRE_RAW => outgoing(&*engine.world().shared.codec, kind, flags, data)?,
                 DRYWIRE_NO_ANSWER => Bytes::new(),
                 _ => return Err(DRYWIRE_ERR_RANGE),
             };

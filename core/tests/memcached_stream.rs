@@ -206,9 +206,6 @@ fn noreply_is_silent_and_a_key_may_be_called_so() {
 fn errors_and_what_they_swallow() {
     let too_long = "k".repeat(251);
     let cases = [
-        ("verbosity\r\n", "ERROR\r\n"),
-        ("verbosity foo bar my\r\n", "ERROR\r\n"),
-        ("verbosity noreply\r\nverbosity 1\r\n", "OK\r\n"),
         ("foo\r\n", "ERROR\r\n"),
         (" get k\r\n", "ERROR\r\n"),
         ("\r\n", "CLIENT_ERROR bad command line format\r\n"),

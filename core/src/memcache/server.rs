@@ -115,8 +115,10 @@ impl<Sh: Shards<Part>> Shared<Sh> {
 
 /// Between two steps of upkeep.
 const UPKEEP: Duration = Duration::from_secs(1);
-/// Items looked at in each part in one step.
-const UPKEEP_ITEMS: u32 = 2000;
+/// A pass over all items of a part takes about this many steps: what expires is gone in a minute.
+const UPKEEP_STEPS: u64 = 60;
+/// Items looked at in each part in one step at least.
+const UPKEEP_LEAST: u64 = 2000;
 
 /// The server's side of one memcached connection: the classic text protocol.
 ///
@@ -222,7 +224,11 @@ impl<Sh: Shards<Part>> Session for Server<Sh> {
         let now = cx.shared.secs(cx.now);
         let mut more = false;
         for index in 0..cx.shared.shards.count() {
-            more |= cx.shared.shards.with(index, |part| part.store.maintain(now, UPKEEP_ITEMS));
+            more |= cx.shared.shards.with(index, |part| {
+                let items = part.store.counters().curr_items / UPKEEP_STEPS;
+                let budget = u32::try_from(items.max(UPKEEP_LEAST)).unwrap_or(u32::MAX);
+                part.store.maintain(now, budget)
+            });
         }
         cx.shared.upkeep = more.then(|| cx.now + UPKEEP);
     }

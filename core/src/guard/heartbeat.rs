@@ -11,10 +11,11 @@
 //!      │── timeout (3 intervals) ──────────────────────────────────►│
 //! ```
 //!
-//! A slow link is not a dead one: while our output is blocked, every bit of it that the transport
-//! takes extends the patience; no progress at all for `stall` with output pending is a cause of
-//! death of its own. Only progress of *blocked* output counts: an idle kernel buffer takes bytes
-//! for a peer that is long gone. Our own stalls are nobody's fault: [`Heartbeat::stalled`].
+//! A slow link is not a dead one: when our output was blocked, every bit of it that the transport
+//! takes extends the patience ([`Heartbeat::progressed`]); no progress at all for `stall` with
+//! output pending is a cause of death of its own. Only progress of *blocked* output counts: an
+//! idle kernel buffer takes bytes for a peer that is long gone. Our own stalls are nobody's
+//! fault: [`Heartbeat::stalled`].
 //!
 //! Heartbeats belong on the connection and into the loop that does the work, otherwise they prove
 //! nothing. Put a ping in front of bulk output, at the next message boundary, except where a pong
@@ -129,16 +130,18 @@ pub enum Death {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Heartbeat {
     last_rx: Tick,
-    /// When the outstanding ping left, or was made.
+    /// The last sign of life: that, or progress of blocked output.
+    life: Tick,
+    /// When the outstanding ping left, or was made; or when the first one is due.
     ping_at: Tick,
-    /// Added to `interval` until the first byte or ping, so that not everybody pings at once.
-    jitter: i64,
     ping: Ping,
     said: u8,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Ping {
+    /// None yet, and nothing received.
+    First,
     None,
     Queued,
     Left,
@@ -151,11 +154,11 @@ impl Heartbeat {
     /// +-20 % of the interval.
     #[must_use]
     pub const fn new(config: &HeartbeatConfig, now: Tick, random: u64) -> Self {
-        let fifth = nanos(config.interval) / 5;
-        let width = fifth as u128 * 2;
-        let at = (width * random as u128) >> 64;
-        let jitter = at as i64 - fifth as i64;
-        Self { last_rx: now, ping_at: now, jitter, ping: Ping::None, said: 0 }
+        let interval = nanos(config.interval);
+        let spread = ((interval / 5 * 2) as u128 * random as u128) >> 64;
+        let first = (interval - interval / 5).saturating_add(spread as u64);
+        let ping_at = Tick(now.0.saturating_add(first));
+        Self { last_rx: now, life: now, ping_at, ping: Ping::First, said: 0 }
     }
 
     /// Bytes came in, whichever.
@@ -164,9 +167,14 @@ impl Heartbeat {
             return;
         }
         self.last_rx = self.last_rx.max(now);
+        self.life = self.life.max(now);
         self.ping = Ping::None;
-        self.jitter = 0;
         self.said = 0;
+    }
+
+    /// The transport took output that it had refused before: the peer takes it, slowly.
+    pub fn progressed(&mut self, now: Tick) {
+        self.life = self.life.max(now);
     }
 
     /// The last byte of the outstanding ping went to the transport.
@@ -195,7 +203,6 @@ impl Heartbeat {
         if self.ping_due(config).is_some_and(|at| now >= at) {
             self.ping = Ping::Queued;
             self.ping_at = now;
-            self.jitter = 0;
             return Beat::Ping;
         }
         let silent = self.intervals_of_silence(config, now);
@@ -219,6 +226,7 @@ impl Heartbeat {
     /// This process did not run for `gap`: that time was nobody's silence.
     pub fn stalled(&mut self, gap: Duration) {
         self.last_rx = self.last_rx + gap;
+        self.life = self.life + gap;
         self.ping_at = self.ping_at + gap;
     }
 
@@ -230,15 +238,12 @@ impl Heartbeat {
 
     /// When and of what the peer dies if nothing changes.
     fn death(&self, config: &HeartbeatConfig, line: &Line) -> Option<(Tick, Death)> {
-        let blocked = line.pending > 0;
         let stalled = rule(config.stall)
-            .filter(|_| blocked)
+            .filter(|_| line.pending > 0)
             .and_then(|stall| line.progress.0.checked_add(stall))
             .map(|at| (Tick(at), Death::Stalled));
-        // Blocked output that moves is a sign of life, though the peer says nothing.
-        let life = if blocked { self.last_rx.max(line.progress) } else { self.last_rx };
         let silent = rule(config.timeout).and_then(|timeout| {
-            let silent = life.0.checked_add(timeout)?;
+            let silent = self.life.0.checked_add(timeout)?;
             if rule(config.interval).is_none() {
                 return Some((Tick(silent), Death::Silent));
             }
@@ -246,34 +251,31 @@ impl Heartbeat {
             if self.ping != Ping::Left {
                 return None;
             }
-            let asked = if blocked { self.ping_at.max(line.progress) } else { self.ping_at };
-            let no_pong = asked.0.checked_add(nanos(config.pong))?;
+            let no_pong = self.ping_at.max(self.life).0.checked_add(nanos(config.pong))?;
             Some((Tick(silent.max(no_pong)), Death::NoPong))
         });
         [stalled, silent].into_iter().flatten().min_by_key(|(at, _)| *at)
     }
 
     fn ping_due(&self, config: &HeartbeatConfig) -> Option<Tick> {
-        if self.ping != Ping::None {
-            return None;
+        let interval = rule(config.interval)?;
+        match self.ping {
+            Ping::First => Some(self.ping_at),
+            Ping::None => self.last_rx.0.checked_add(interval).map(Tick),
+            Ping::Queued | Ping::Left | Ping::Dead => None,
         }
-        let interval = rule(config.interval)?.saturating_add_signed(self.jitter);
-        self.last_rx.0.checked_add(interval).map(Tick)
     }
 
     fn suspect_due(&self, config: &HeartbeatConfig) -> Option<Tick> {
         let next = self.said.max(1).checked_add(1)?;
         let silence = rule(config.interval)?.checked_mul(u64::from(next))?;
-        self.last_rx.0.checked_add(silence).map(Tick)
+        self.life.0.checked_add(silence).map(Tick)
     }
 
     fn intervals_of_silence(&self, config: &HeartbeatConfig, now: Tick) -> u8 {
-        match rule(config.interval) {
-            Some(interval) => {
-                u8::try_from(elapsed(now, self.last_rx) / interval).unwrap_or(u8::MAX)
-            }
-            None => 0,
-        }
+        let silence = elapsed(now, self.life);
+        let intervals = rule(config.interval).map_or(0, |interval| silence / interval);
+        u8::try_from(intervals).unwrap_or(u8::MAX)
     }
 }
 

@@ -185,9 +185,12 @@ impl OutGate {
                     self.kicked = true;
                     OutOffer::Kick(Kick::HardBytes)
                 }
-                (true, WhenFull::DropNew) => OutOffer::DropNew,
-                (true, WhenFull::DropOldest) => OutOffer::DropOldest { bytes: after - config.hard },
+                (true, WhenFull::DropOldest) if len <= config.hard => {
+                    self.level(config, now, config.hard);
+                    OutOffer::DropOldest { bytes: after - config.hard }
+                }
                 (true, WhenFull::Conflate) => OutOffer::Conflate,
+                (true, _) => OutOffer::DropNew,
             };
         }
         self.level(config, now, after);

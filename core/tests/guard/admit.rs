@@ -1,0 +1,279 @@
+//! Admission over a model queue: what is offered is served, refused, expired or still waiting.
+
+use crate::ns;
+use drywire::Tick;
+use drywire::guard::{Admission, Admit, AdmitConfig, Ask, CLASSES, Dequeue, ShedReason, Waited};
+use proptest::prelude::*;
+use std::collections::VecDeque;
+
+/// A unit of time that every share and half of it divides.
+const UNIT: u64 = 400;
+
+#[derive(Clone, Debug)]
+enum Op {
+    Arrive {
+        class: u8,
+        deadline: Option<u64>,
+        conn: usize,
+    },
+    /// A worker is free.
+    Take,
+    /// A worker is done after this many units.
+    Complete(u64),
+}
+
+fn ops() -> impl Strategy<Value = Vec<(u64, Op)>> {
+    let arrive = (0u8..6, prop::option::weighted(0.3, 0u64..200), 0usize..3)
+        .prop_map(|(class, deadline, conn)| Op::Arrive { class, deadline, conn });
+    let op = prop_oneof![5 => arrive, 3 => Just(Op::Take), 1 => (0u64..20).prop_map(Op::Complete)];
+    prop::collection::vec((prop_oneof![4 => 0u64..3, 1 => 0u64..100], op), 0..200)
+}
+
+fn config(scale: u64) -> AdmitConfig {
+    AdmitConfig {
+        budget: ns(40 * UNIT * scale),
+        target: ns(10 * UNIT * scale),
+        interval: ns(60 * UNIT * scale),
+        service_guess: ns(2 * UNIT * scale),
+        queue_max: 30,
+        ..AdmitConfig::DEFAULT
+    }
+}
+
+struct Request {
+    number: usize,
+    conn: usize,
+    enqueued_at: Tick,
+    expires_at: Tick,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+enum End {
+    Served(usize),
+    Refused(usize, ShedReason),
+    Held(usize),
+}
+
+/// A queue in front of one worker, as a service would keep it.
+struct Model {
+    config: AdmitConfig,
+    admission: Admission,
+    queue: VecDeque<Request>,
+    now: Tick,
+    offered: usize,
+    ends: Vec<End>,
+}
+
+impl Model {
+    fn new(scale: u64, start: u64) -> Self {
+        let config = config(scale);
+        let now = Tick(start);
+        let admission = Admission::new(&config, now);
+        Self { config, admission, queue: VecDeque::new(), now, offered: 0, ends: Vec::new() }
+    }
+
+    fn ask(&self, scale: u64, class: u8, deadline: Option<u64>, conn: usize) -> Ask {
+        let of = |c: usize| self.queue.iter().filter(|r| r.conn == c).count();
+        Ask {
+            queue_len: self.queue.len(),
+            oldest: self.queue.front().map(|r| r.enqueued_at),
+            class,
+            deadline: deadline.map(|units| Tick(self.now.0 + units * UNIT * scale)),
+            conn_waiting: of(conn),
+            conns_waiting: (0..3).filter(|c| of(*c) > 0).count(),
+            ..Ask::new(self.now)
+        }
+    }
+
+    fn head(&self) -> Option<Waited> {
+        self.queue.front().map(|r| Waited {
+            now: self.now,
+            enqueued_at: r.enqueued_at,
+            expires_at: r.expires_at,
+            left: self.queue.len() - 1,
+        })
+    }
+
+    fn step(&mut self, scale: u64, op: &Op) {
+        match *op {
+            Op::Arrive { class, deadline, conn } => {
+                let ask = self.ask(scale, class, deadline, conn);
+                let number = self.offered;
+                self.offered += 1;
+                match self.admission.admit(&self.config, &ask) {
+                    Admit::Accept { expires_at } => self.queue.push_back(Request {
+                        number,
+                        conn,
+                        enqueued_at: self.now,
+                        expires_at,
+                    }),
+                    Admit::Shed { reason, .. } => self.ends.push(End::Refused(number, reason)),
+                    Admit::Hold => self.ends.push(End::Held(number)),
+                }
+            }
+            Op::Take => {
+                while let Some(head) = self.head() {
+                    let number = self.queue.pop_front().unwrap().number;
+                    match self.admission.on_dequeue(&self.config, &head) {
+                        Dequeue::Serve => {
+                            self.ends.push(End::Served(number));
+                            break;
+                        }
+                        Dequeue::Shed(reason) => self.ends.push(End::Refused(number, reason)),
+                    }
+                }
+            }
+            Op::Complete(units) => self.admission.on_complete(ns(units * UNIT * scale)),
+        }
+    }
+
+    fn run(mut self, scale: u64, ops: &[(u64, Op)]) -> Self {
+        for (units, op) in ops {
+            self.now = Tick(self.now.0 + units * UNIT * scale);
+            self.step(scale, op);
+        }
+        self
+    }
+}
+
+proptest! {
+    /// Each request ends exactly once or waits.
+    #[test]
+    fn nothing_is_lost_or_answered_twice(ops in ops()) {
+        let model = Model::new(1, 0).run(1, &ops);
+        prop_assert_eq!(model.offered, model.ends.len() + model.queue.len());
+        let mut seen: Vec<usize> = model.queue.iter().map(|r| r.number).collect();
+        seen.extend(model.ends.iter().map(|end| match end {
+            End::Served(n) | End::Refused(n, _) | End::Held(n) => *n,
+        }));
+        seen.sort_unstable();
+        prop_assert_eq!(seen, (0..model.offered).collect::<Vec<_>>());
+    }
+
+    /// When the epoch is, and (with a constant service time) how long a unit is, do not show.
+    #[test]
+    fn translation_and_scale_do_not_show(ops in ops(), shift in 0u64..1 << 60, scale in 1u64..1000) {
+        let base = Model::new(1, 0).run(1, &ops).ends;
+        prop_assert_eq!(&Model::new(1, shift).run(1, &ops).ends, &base);
+        let constant: Vec<_> = ops
+            .iter()
+            .map(|(dt, op)| (*dt, if let Op::Complete(_) = op { Op::Complete(2) } else { op.clone() }))
+            .collect();
+        let base = Model::new(1, 0).run(1, &constant).ends;
+        prop_assert_eq!(&Model::new(scale, 0).run(scale, &constant).ends, &base);
+    }
+
+    /// What a request meets at the door, in every state a trace can reach.
+    #[test]
+    fn the_door_keeps_its_promises(ops in ops(), class in 0u8..6, deadline in prop::option::of(0u64..200)) {
+        let model = Model::new(1, 0).run(1, &ops);
+        let ask = model.ask(1, class, deadline, 0);
+        let admit = |ask: &Ask| model.admission.clone().admit(&model.config, ask);
+        let verdict = admit(&ask);
+        let wait = model.admission.predicted_wait(&ask);
+        let left = ask.deadline.map(|at| at.0 - ask.now.0);
+
+        // No late accept.
+        if left.is_some_and(|left| wait > left || left == 0) {
+            let late = matches!(verdict, Admit::Shed { reason: ShedReason::Late, .. });
+            prop_assert!(late, "{verdict:?} with {wait} to wait and {left:?} left");
+        } else {
+            // No false shed.
+            let age = ask.oldest.map_or(0, |at| ask.now.0 - at.0);
+            let share = u64::from(model.config.shares[usize::from(class).min(CLASSES - 1)]);
+            let part = |d: std::time::Duration| d.as_nanos() as u64 * share / 100;
+            let within = wait <= part(model.config.budget) && ask.queue_len < model.config.queue_max;
+            let fresh = !model.admission.standing(&model.config, ask.now)
+                || (age <= part(model.config.target) && wait <= part(model.config.target) / 2);
+            if ask.queue_len == 0 || (within && fresh) {
+                prop_assert!(matches!(verdict, Admit::Accept { .. }), "{verdict:?} for {ask:?}");
+            }
+        }
+        // Monotone: a longer queue, an older head, a lower class never help.
+        if matches!(verdict, Admit::Shed { .. }) && ask.queue_len > 0 {
+            for worse in [
+                Ask { queue_len: ask.queue_len + 1, ..ask },
+                Ask { queue_len: ask.queue_len * 3, conn_waiting: ask.conn_waiting * 3, ..ask },
+                Ask { oldest: ask.oldest.map(|at| Tick(at.0.saturating_sub(1000))), ..ask },
+                Ask { class: ask.class + 1, ..ask },
+                Ask { queue_bytes: usize::MAX, ..ask },
+                Ask { draining: true, ..ask },
+            ] {
+                let verdict = admit(&worse);
+                prop_assert!(matches!(verdict, Admit::Shed { .. }), "{verdict:?} for {worse:?}");
+            }
+        }
+        // An accepted request is worth starting at once.
+        if let Admit::Accept { expires_at } = verdict {
+            prop_assert!(expires_at >= ask.now);
+        }
+        let drained = matches!(admit(&Ask { draining: true, ..ask }), Admit::Shed { .. });
+        prop_assert!(drained);
+        let unread = Ask { conn_out: model.config.conn_out, ..ask };
+        prop_assert_eq!(admit(&unread), Admit::Hold);
+    }
+
+    /// The head is served at every moment before its deadline and refused at every one from it on.
+    #[test]
+    fn the_deadline_of_the_head_is_exact(ops in ops(), past in 0u64..100_000) {
+        let model = Model::new(1, 0).run(1, &ops);
+        let Some(head) = model.head() else { return Ok(()) };
+        let due = model.admission.deadline(&model.config, &head).unwrap();
+        for now in [head.now, Tick(due.0 - 1), due, Tick(due.0 + past), Tick(head.now.0 + past)] {
+            let verdict = model.admission.clone().on_dequeue(&model.config, &Waited { now, ..head });
+            prop_assert_eq!(verdict == Dequeue::Serve, now < due, "{:?} at {:?}, due {:?}", verdict, now, due);
+        }
+    }
+
+    /// The moving mean stays between the least and the greatest sample and near the exact one.
+    #[test]
+    fn the_mean_follows_the_samples(samples in prop::collection::vec(0u64..1 << 50, 1..200)) {
+        let config = AdmitConfig { service_guess: ns(samples[0]), ..AdmitConfig::DEFAULT };
+        let mut admission = Admission::new(&config, Tick::ZERO);
+        let mut exact = samples[0] as f64;
+        for sample in &samples {
+            admission.on_complete(ns(*sample));
+            exact += (*sample as f64 - exact) / 32.0;
+        }
+        let got = admission.service().as_nanos() as f64;
+        prop_assert!((got - exact).abs() <= 33.0 + exact * 1e-9, "{got} for {exact}");
+    }
+}
+
+#[test]
+fn a_wrong_estimate_heals_through_the_empty_queue() {
+    let config = AdmitConfig { service_guess: ns(u64::MAX), ..AdmitConfig::DEFAULT };
+    let mut admission = Admission::new(&config, Tick::ZERO);
+    let behind_one = Ask { queue_len: 1, ..Ask::new(Tick::from_secs(1)) };
+    assert!(matches!(admission.admit(&config, &behind_one), Admit::Shed { .. }));
+    let mut now = Tick::from_secs(1);
+    let mut served = 0;
+    while matches!(admission.admit(&config, &behind_one), Admit::Shed { .. }) {
+        now = now + ns(1_000_000);
+        let ask = Ask { deadline: Some(now + ns(50_000_000)), ..Ask::new(now) };
+        let Admit::Accept { expires_at } = admission.admit(&config, &ask) else { panic!() };
+        let waited = Waited { now, enqueued_at: now, expires_at, left: 0 };
+        assert_eq!(admission.on_dequeue(&config, &waited), Dequeue::Serve);
+        admission.on_complete(ns(100_000));
+        served += 1;
+    }
+    assert!(served < 2000, "{served}");
+}
+
+#[test]
+fn in_a_standing_queue_the_connection_that_fills_it_gives_way() {
+    let config = AdmitConfig::DEFAULT;
+    let mut admission = Admission::new(&config, Tick::ZERO);
+    // 30 waiting: 3 ms, below the target of 5 ms, above half of it.
+    let crowd = Ask { queue_len: 30, conns_waiting: 6, ..Ask::new(Tick::from_secs(1)) };
+    let polite = Ask { conn_waiting: 1, ..crowd };
+    let flooder = Ask { conn_waiting: 25, ..crowd };
+    assert!(matches!(admission.admit(&config, &polite), Admit::Accept { .. }));
+    let verdict = admission.admit(&config, &flooder);
+    assert!(matches!(verdict, Admit::Shed { reason: ShedReason::Share, .. }));
+    let alone = Ask { conns_waiting: 1, conn_waiting: 30, ..crowd };
+    assert!(
+        matches!(admission.admit(&config, &alone), Admit::Accept { .. }),
+        "all of it is its share"
+    );
+}

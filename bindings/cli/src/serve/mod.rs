@@ -106,7 +106,7 @@ impl Args {
         let mut ports = server.tcp_addrs().iter();
         let mut try_it = None;
         for listen in listen {
-            let (place, netcat) = match (listen, ports.as_slice().first()) {
+            let (place, line) = match (listen, ports.as_slice().first()) {
                 (Listen::Tcp(_), Some(addr)) => {
                     ports.next();
                     let ip = match addr.ip() {
@@ -114,21 +114,28 @@ impl Args {
                         ip if ip.is_unspecified() => "::1".into(),
                         ip => ip.to_string(),
                     };
-                    (addr.to_string(), format!("{ip} {}", addr.port()))
+                    (addr.to_string(), bash_line(&ip, addr.port()))
                 }
-                _ => (listen.to_string(), format!("-U {listen}")),
+                _ => (listen.to_string(), format!("printf '{TRY_IT}' | nc -U {listen}")),
             };
             writeln!(out, "memcached on {place}")?;
-            try_it.get_or_insert(netcat);
+            try_it.get_or_insert(line);
         }
         let conns = self.conn_limit;
         writeln!(out, "{}, {conns} connections, threads: {threads}", self.memcached)?;
-        if let Some(netcat) = try_it {
-            let script = r"set k 0 0 5\r\nhello\r\nget k\r\nquit\r\n";
-            writeln!(out, "try it: printf '{script}' | nc {netcat}")?;
+        if let Some(line) = try_it {
+            writeln!(out, "try it: {line}")?;
         }
         out.flush()
     }
+}
+
+/// What the line to try says.
+const TRY_IT: &str = r"set k 0 0 5\r\nhello\r\nget k\r\nquit\r\n";
+
+/// A line for bash, which reaches TCP by itself: a fresh Debian has no netcat.
+fn bash_line(ip: &str, port: u16) -> String {
+    format!("(exec 3<>/dev/tcp/{ip}/{port}; printf '{TRY_IT}' >&3; cat <&3)")
 }
 
 /// Descriptors beside those of connections: listeners, event queues, the refused, the spare.

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 
 #[derive(clap::Args)]
 pub(super) struct Places {
-    /// Address to listen on: HOST or HOST:PORT, IPv6 as [::1]:PORT; repeat it or use commas
+    /// Address to listen on: HOST or HOST:PORT, IPv6 as `[::1]:PORT`; repeat it or use commas
     /// [default: 127.0.0.1, without -s]
     #[arg(short = 'l', long = "listen", value_name = "ADDR", value_delimiter = ',')]
     addrs: Vec<String>,

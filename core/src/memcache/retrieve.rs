@@ -65,6 +65,32 @@ impl Retrieval {
         if long { Err(Error::BadFormat) } else { Ok(()) }
     }
 
+    /// Answers a list of one key that `input` holds whole, the common case, with a single search.
+    /// Returns how many bytes were consumed; `None` if it is anything else.
+    #[inline]
+    pub(super) fn run_single<S, Sh>(
+        mut self,
+        cx: &mut Cx<'_, S>,
+        input: &[u8],
+        ahead: &mut Ahead<'_>,
+    ) -> Option<usize>
+    where
+        S: Session<Shared = Shared<Sh>>,
+        Sh: Shards<Part>,
+    {
+        // The key, CR and LF.
+        let window = &input[..input.len().min(KEY_MAX + 2)];
+        let end = memchr::memchr2(b' ', b'\n', window).filter(|end| window[*end] == b'\n')?;
+        let key = window[..end].strip_suffix(b"\r").unwrap_or(&window[..end]);
+        if key.is_empty() || key.len() > KEY_MAX || self.touch != Touch::No {
+            return None;
+        }
+        ahead.run(cx.shared, input.len());
+        self.word(cx, key).ok()?;
+        cx.out.put(b"END\r\n");
+        Some(end + 1)
+    }
+
     /// Answers the keys in `input`; returns how many bytes were consumed. `ahead` runs before.
     pub(super) fn run<S, Sh>(
         &mut self,
@@ -155,6 +181,8 @@ pub(super) struct Ahead<'a> {
     in_list: bool,
 }
 
+/// A store of this many bytes is in the processor's cache anyway.
+const CACHED: u64 = 1 << 20;
 /// Keys looked at together: about as many misses as a core has under way.
 const BATCH: usize = 12;
 
@@ -175,7 +203,9 @@ impl<'a> Ahead<'a> {
 
     fn batch<Sh: Shards<Part>>(&mut self, shared: &mut Shared<Sh>) {
         // Threads share the parts: their locks cost more than this gains.
-        if shared.shards.count() > 1 {
+        let gains = shared.shards.count() == 1
+            && shared.shards.with(0, |part| part.store.footprint() > CACHED);
+        if !gains {
             self.rest = &[];
             return;
         }

@@ -292,6 +292,12 @@ impl<Sh: Shards<Part>> Server<Sh> {
         if let Some(stop) = cx.stop() {
             return Ok((0, Some(stop)));
         }
+        if searched == 0
+            && let Some((retrieval, n)) = Retrieval::begin(input)
+            && let Some(used) = retrieval.run_single(cx, &input[n..], ahead)
+        {
+            return Ok((n + used, None));
+        }
         let window = &input[..input.len().min(LINE_MAX)];
         let Some(end) = memchr::memchr(b'\n', &window[searched..]).map(|i| searched + i) else {
             if input.len() < LINE_MAX {

@@ -2,19 +2,26 @@
 //!
 //! **Decides** at the door, from the wait a newcomer would have, and again when a worker is free.
 //! A count of waiting requests says nothing about time; so the queue is judged by the *predicted
-//! wait* (Little's law: waiting × mean service time / workers, and never less than the age of the
-//! oldest) against a budget of about 0.8 of the clients' deadline. A burst may use the whole
-//! budget. A queue that was not empty for a whole `interval` is no burst, it *stands*: then only
-//! `target` (5 ms) of waiting is allowed, so that what is served is served fresh. The queue may
-//! always be used when it is empty, so a bad estimate heals itself.
+//! wait* (Little's law: waiting × mean service time / workers) against a budget of 0.9 of the
+//! clients' deadline. A burst may use the whole budget. A queue that was not empty for a whole
+//! `interval` is no burst, it *stands*: then only `target` (5 ms) of waiting is allowed, so that
+//! what is served is served fresh. An empty queue always takes one, so a bad estimate heals
+//! itself.
 //!
-//! | the queue | a newcomer may wait | a waiting request is given up |
-//! |---|---|---|
-//! | empty | accepted | – |
-//! | was empty within `interval` | `budget` × its class's share | at `expires_at` |
-//! | stands | `target` × its class's share, half of it for a connection with more than its share of the queue | `target` after it came, unless it is the last one |
+//! | the queue | a newcomer may wait |
+//! |---|---|
+//! | is empty | it is accepted |
+//! | was empty within `interval` | `budget` × its class's share; none, if nobody took the oldest in twice `give_up`: the workers are stuck |
+//! | stands | `target` × its class's share, half of that from a connection with more than its share of the queue |
+//!
+//! A waiting request is given up after `give_up`, or when its own deadline is too near to serve
+//! it: the prediction was wrong then (a worker stuck, a machine gone slow). In the standing state
+//! nothing is thrown out that can still be answered in time: giving up all that waited longer than
+//! `target`, as is often done, costs as many answers and makes the refusals slow (measured:
+//! `docs/overload.md`).
 //!
 //! **Units**: [`Tick`] and [`Duration`], bytes, percent. **Work**: bounded, no allocation.
+//! **Deadline**: a waiting request's `expires_at`; from the next tick on it is given up.
 //!
 //! **Sources**: B. Maurer, "Fail at Scale", ACM Queue 13(8), 2015 (the standing-queue rule, 5 ms
 //! and 100 ms); J. D. C. Little, 1961; the request-level findings on CoDel in Meta's folly.
@@ -29,7 +36,7 @@
 //! let mut admission = Admission::new(&config, Tick::ZERO);
 //! admission.on_complete(Duration::from_micros(100)); // what a worker measured
 //!
-//! // 100 wait for one worker: 10 ms, within the budget of 40 ms.
+//! // 100 wait for one worker: 10 ms, within the budget of 45 ms.
 //! let now = Tick::from_millis(20);
 //! let ask = Ask { queue_len: 100, oldest: Some(Tick::from_millis(11)), ..Ask::new(now) };
 //! assert!(matches!(admission.admit(&config, &ask), Admit::Accept { .. }));
@@ -40,8 +47,8 @@
 //! assert_eq!(reason, ShedReason::Wait);
 //!
 //! // A worker is free, but this one has waited past its own deadline.
-//! let waited = Waited { now, enqueued_at: Tick::ZERO, expires_at: Tick::from_millis(15), left: 99 };
-//! assert_eq!(admission.on_dequeue(&config, &waited), Dequeue::Shed(ShedReason::Expired));
+//! let waited = Waited { now, expires_at: Tick::from_millis(15), left: 99 };
+//! assert_eq!(admission.on_dequeue(&waited), Dequeue::Shed(ShedReason::Expired));
 //! ```
 
 use crate::guard::{elapsed, percent};
@@ -54,9 +61,11 @@ pub const CLASSES: usize = 4;
 /// The promises of one queue. Configuration of [`Admission`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct AdmitConfig {
-    /// The longest predicted wait accepted, and the longest actual wait before a request is given
-    /// up. About 0.8 of the clients' deadline. Default 40 ms.
+    /// The longest predicted wait accepted: 0.9 of the clients' deadline, less what the network
+    /// takes. Default 45 ms.
     pub budget: Duration,
+    /// The longest actual wait after which a request is still started. Default 47.5 ms.
+    pub give_up: Duration,
     /// The same while the queue stands; no more than `budget` has any effect. Default 5 ms.
     pub target: Duration,
     /// A queue that was not empty for this long stands. Default 100 ms.
@@ -78,7 +87,8 @@ pub struct AdmitConfig {
 impl AdmitConfig {
     /// Defaults.
     pub const DEFAULT: Self = Self {
-        budget: Duration::from_millis(40),
+        budget: Duration::from_millis(45),
+        give_up: Duration::from_micros(47_500),
         target: Duration::from_millis(5),
         interval: Duration::from_millis(100),
         shares: [100, 75, 50, 25],
@@ -88,15 +98,18 @@ impl AdmitConfig {
         service_guess: Duration::from_micros(100),
     };
 
-    /// Defaults for clients that give up after `deadline`: a budget of 0.8 of it, and a target of
-    /// a tenth, 5 ms at most.
+    /// Defaults for clients that give up after `deadline`, the network not counted: a budget of
+    /// 0.9 of it, the last start at 0.95, a target of a tenth, 5 ms at most, and an interval in
+    /// which the longest burst accepted can drain at half load: twice the deadline.
     #[must_use]
     pub const fn for_deadline(deadline: Duration) -> Self {
         let ns = nanos(deadline);
         let target = if ns / 10 < 5_000_000 { ns / 10 } else { 5_000_000 };
         Self {
-            budget: Duration::from_nanos(ns / 5 * 4),
+            budget: Duration::from_nanos(ns / 10 * 9),
+            give_up: Duration::from_nanos(ns / 20 * 19),
             target: Duration::from_nanos(target),
+            interval: Duration::from_nanos(ns.saturating_mul(2)),
             ..Self::DEFAULT
         }
     }
@@ -204,8 +217,6 @@ pub enum ShedReason {
 pub struct Waited {
     /// Now.
     pub now: Tick,
-    /// When it was accepted.
-    pub enqueued_at: Tick,
     /// What [`Admit::Accept`] said.
     pub expires_at: Tick,
     /// Requests still waiting without this one.
@@ -218,7 +229,7 @@ pub struct Waited {
 pub enum Dequeue {
     /// Start it.
     Serve,
-    /// Refuse it, not executed: [`ShedReason::Expired`] or [`ShedReason::Standing`].
+    /// Refuse it, not executed: [`ShedReason::Expired`].
     Shed(ShedReason),
 }
 
@@ -233,7 +244,7 @@ pub struct Admission {
 
 impl Admission {
     /// The weight of one new sample in the moving mean is 1 / 2^SMOOTHING.
-    const SMOOTHING: u32 = 5;
+    const SMOOTHING: u32 = 6;
 
     /// For a queue that is empty.
     #[must_use]
@@ -268,7 +279,7 @@ impl Admission {
             }
             let share = |span: Duration| percent(nanos(span), config.share(ask.class));
             let (budget, target) = (share(config.budget), share(config.target));
-            if wait > budget {
+            if wait > budget || config.is_stuck(ask) {
                 return shed(ShedReason::Wait, budget);
             }
             if self.standing(config, ask.now) {
@@ -280,7 +291,7 @@ impl Admission {
                 }
             }
         }
-        let mut expires_at = ask.now + config.budget;
+        let mut expires_at = ask.now + config.give_up;
         if let (Some(at), Some(left)) = (ask.deadline, left) {
             // Started at its deadline it would be late by its own service time. The estimate is
             // not trusted with more than a quarter: one wrong sample must not refuse for ever.
@@ -291,18 +302,15 @@ impl Admission {
     }
 
     /// Decides on a waiting request when a worker is free for it.
-    pub fn on_dequeue(&mut self, config: &AdmitConfig, waited: &Waited) -> Dequeue {
-        let verdict = if waited.now > waited.expires_at {
-            Dequeue::Shed(ShedReason::Expired)
-        } else if waited.now > self.head_due(config, waited) {
-            Dequeue::Shed(ShedReason::Standing)
-        } else {
-            Dequeue::Serve
-        };
+    pub fn on_dequeue(&mut self, waited: &Waited) -> Dequeue {
         if waited.left == 0 {
             self.last_empty = waited.now;
         }
-        verdict
+        if waited.now > waited.expires_at {
+            Dequeue::Shed(ShedReason::Expired)
+        } else {
+            Dequeue::Serve
+        }
     }
 
     /// A worker served a request in this time. Call it for work that ran.
@@ -315,13 +323,6 @@ impl Admission {
         }
     }
 
-    /// When the request at the head of the queue will be given up if no worker takes it;
-    /// `waited.now` does not matter. Nothing changes by itself before this moment.
-    #[must_use]
-    pub fn deadline(&self, config: &AdmitConfig, waited: &Waited) -> Option<Tick> {
-        self.head_due(config, waited).0.checked_add(1).map(Tick)
-    }
-
     /// How long a newcomer would wait before it is started, in ns.
     #[must_use]
     pub fn predicted_wait(&self, ask: &Ask) -> u64 {
@@ -330,8 +331,7 @@ impl Admission {
         }
         let work = ask.queue_len as u128 * u128::from(self.service);
         let wait = work.div_ceil(u128::from(ask.workers.max(1)));
-        let age = ask.oldest.map_or(0, |at| elapsed(ask.now, at));
-        u64::try_from(wait).unwrap_or(u64::MAX).max(age)
+        u64::try_from(wait).unwrap_or(u64::MAX)
     }
 
     /// Whether the queue has not been empty for a whole interval.
@@ -345,19 +345,15 @@ impl Admission {
     pub const fn service(&self) -> Duration {
         Duration::from_nanos(self.service)
     }
-
-    /// The last moment at which the head of the queue is served.
-    fn head_due(&self, config: &AdmitConfig, waited: &Waited) -> Tick {
-        if waited.left == 0 {
-            return waited.expires_at;
-        }
-        let fresh = waited.enqueued_at + config.target;
-        let stands = self.last_empty + config.interval;
-        waited.expires_at.min(fresh.max(stands))
-    }
 }
 
 impl AdmitConfig {
+    /// A worker that is free gives up what is older than `give_up`; so no worker was free.
+    fn is_stuck(&self, ask: &Ask) -> bool {
+        let patience = nanos(self.give_up).saturating_mul(2);
+        ask.oldest.is_some_and(|at| elapsed(ask.now, at) > patience)
+    }
+
     fn share(&self, class: u8) -> u8 {
         let class = usize::from(class).min(CLASSES - 1);
         self.shares[..=class].iter().fold(100, |least, share| least.min(*share))

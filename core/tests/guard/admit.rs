@@ -32,6 +32,7 @@ fn ops() -> impl Strategy<Value = Vec<(u64, Op)>> {
 fn config(scale: u64) -> AdmitConfig {
     AdmitConfig {
         budget: ns(40 * UNIT * scale),
+        give_up: ns(50 * UNIT * scale),
         target: ns(10 * UNIT * scale),
         interval: ns(60 * UNIT * scale),
         service_guess: ns(2 * UNIT * scale),
@@ -88,7 +89,6 @@ impl Model {
     fn head(&self) -> Option<Waited> {
         self.queue.front().map(|r| Waited {
             now: self.now,
-            enqueued_at: r.enqueued_at,
             expires_at: r.expires_at,
             left: self.queue.len() - 1,
         })
@@ -114,7 +114,7 @@ impl Model {
             Op::Take => {
                 while let Some(head) = self.head() {
                     let number = self.queue.pop_front().unwrap().number;
-                    match self.admission.on_dequeue(&self.config, &head) {
+                    match self.admission.on_dequeue(&head) {
                         Dequeue::Serve => {
                             self.ends.push(End::Served(number));
                             break;
@@ -180,11 +180,12 @@ proptest! {
         } else {
             // No false shed.
             let age = ask.oldest.map_or(0, |at| ask.now.0 - at.0);
+            let stuck = age > 2 * model.config.give_up.as_nanos() as u64;
             let share = u64::from(model.config.shares[usize::from(class).min(CLASSES - 1)]);
             let part = |d: std::time::Duration| d.as_nanos() as u64 * share / 100;
-            let within = wait <= part(model.config.budget) && ask.queue_len < model.config.queue_max;
+            let within = wait <= part(model.config.budget) && !stuck && ask.queue_len < model.config.queue_max;
             let fresh = !model.admission.standing(&model.config, ask.now)
-                || (age <= part(model.config.target) && wait <= part(model.config.target) / 2);
+                || wait <= part(model.config.target) / 2;
             if ask.queue_len == 0 || (within && fresh) {
                 prop_assert!(matches!(verdict, Admit::Accept { .. }), "{verdict:?} for {ask:?}");
             }
@@ -213,15 +214,17 @@ proptest! {
         prop_assert_eq!(admit(&unread), Admit::Hold);
     }
 
-    /// The head is served at every moment before its deadline and refused at every one from it on.
+    /// A waiting request is served until it expires, and never after; waiting has its limit.
     #[test]
-    fn the_deadline_of_the_head_is_exact(ops in ops(), past in 0u64..100_000) {
+    fn expiry_is_exact(ops in ops(), past in 0u64..100_000) {
         let model = Model::new(1, 0).run(1, &ops);
         let Some(head) = model.head() else { return Ok(()) };
-        let due = model.admission.deadline(&model.config, &head).unwrap();
-        for now in [head.now, Tick(due.0 - 1), due, Tick(due.0 + past), Tick(head.now.0 + past)] {
-            let verdict = model.admission.clone().on_dequeue(&model.config, &Waited { now, ..head });
-            prop_assert_eq!(verdict == Dequeue::Serve, now < due, "{:?} at {:?}, due {:?}", verdict, now, due);
+        let enqueued_at = model.queue[0].enqueued_at;
+        prop_assert!(head.expires_at <= enqueued_at + model.config.give_up);
+        let expires_at = head.expires_at;
+        for now in [head.now, expires_at, Tick(expires_at.0 + 1), Tick(head.now.0 + past)] {
+            let verdict = model.admission.clone().on_dequeue(&Waited { now, ..head });
+            prop_assert_eq!(verdict == Dequeue::Serve, now <= expires_at);
         }
     }
 
@@ -233,10 +236,10 @@ proptest! {
         let mut exact = samples[0] as f64;
         for sample in &samples {
             admission.on_complete(ns(*sample));
-            exact += (*sample as f64 - exact) / 32.0;
+            exact += (*sample as f64 - exact) / 64.0;
         }
         let got = admission.service().as_nanos() as f64;
-        prop_assert!((got - exact).abs() <= 33.0 + exact * 1e-9, "{got} for {exact}");
+        prop_assert!((got - exact).abs() <= 65.0 + exact * 1e-9, "{got} for {exact}");
     }
 }
 
@@ -252,8 +255,8 @@ fn a_wrong_estimate_heals_through_the_empty_queue() {
         now = now + ns(1_000_000);
         let ask = Ask { deadline: Some(now + ns(50_000_000)), ..Ask::new(now) };
         let Admit::Accept { expires_at } = admission.admit(&config, &ask) else { panic!() };
-        let waited = Waited { now, enqueued_at: now, expires_at, left: 0 };
-        assert_eq!(admission.on_dequeue(&config, &waited), Dequeue::Serve);
+        let waited = Waited { now, expires_at, left: 0 };
+        assert_eq!(admission.on_dequeue(&waited), Dequeue::Serve);
         admission.on_complete(ns(100_000));
         served += 1;
     }

@@ -47,6 +47,7 @@ impl Numbers<'_> {
 fn admit(n: &mut Numbers<'_>) {
     let config = AdmitConfig {
         budget: n.span(),
+        give_up: n.span(),
         target: n.span(),
         interval: n.span(),
         shares: [n.byte(), n.byte(), n.byte(), n.byte()],
@@ -73,10 +74,8 @@ fn admit(n: &mut Numbers<'_>) {
             draining: n.u64().is_multiple_of(2),
         };
         let _ = admission.admit(&config, &ask);
-        let waited =
-            Waited { now: n.tick(), enqueued_at: n.tick(), expires_at: n.tick(), left: n.size() };
-        let _ = admission.deadline(&config, &waited);
-        let _ = admission.on_dequeue(&config, &waited);
+        let waited = Waited { now: n.tick(), expires_at: n.tick(), left: n.size() };
+        let _ = admission.on_dequeue(&waited);
         admission.on_complete(n.span());
         let _ = admission.standing(&config, n.tick());
     }

@@ -12,6 +12,7 @@ pub mod engine;
 pub mod frame;
 pub mod guard;
 pub mod memcache;
+pub mod sudoku;
 mod tick;
 
 pub use tick::Tick;

@@ -1,0 +1,398 @@
+//! The server's side of one connection.
+
+use crate::conn::{Cx, Fault, FaultKind, Intake, Job, Outbox, Peer, Session, Stop, Taken};
+use crate::engine::{JobId, Shards};
+use crate::frame::line::{Lines, State};
+use crate::guard::{Admission, Admit, AdmitConfig, Ask, Dequeue, Waited};
+use crate::sudoku::codec::{
+    Board, Id, Reply, Request, RequestError, parse_request, put_reply, request_lines,
+};
+use crate::sudoku::solver::{self, Verdict};
+use crate::sudoku::stats::{self, Gauges, Outcome, Stats};
+use crate::tick::Tick;
+use core::convert::Infallible;
+use core::fmt;
+use core::marker::PhantomData;
+use core::time::Duration;
+
+/// What the server is told once, at its start.
+#[derive(Clone, Copy, Debug)]
+pub struct Config {
+    /// When to refuse. Its `budget` is the longest wait accepted: 0.8 of the clients' deadline.
+    pub admit: AdmitConfig,
+    /// Workers that solve for one engine.
+    pub workers: u32,
+    /// Guesses for one board; see [`solver::solve`].
+    pub guesses: u32,
+    /// Boards of one connection that are under way; with more it is not read until some are
+    /// answered. At least 1.
+    pub under_way: u32,
+    /// How a worker solves.
+    pub solve: Solve,
+}
+
+impl Config {
+    /// 3 ms in a queue that stands (so that who is given up in it hears so within 5 ms), 40 ms in
+    /// a burst; one worker; 10,000 guesses; 1,024 boards under way.
+    pub const DEFAULT: Self = Self {
+        admit: AdmitConfig {
+            target: Duration::from_millis(3),
+            service_guess: Duration::from_micros(20),
+            ..AdmitConfig::DEFAULT
+        },
+        workers: 1,
+        guesses: 10_000,
+        under_way: 1024,
+        solve: Solve(untimed),
+    };
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self::DEFAULT
+    }
+}
+
+/// Solves a board with a number of guesses, and says how long that took if it has a clock.
+///
+/// The core has none, so a host that wants the wait to be predicted from real service times hands
+/// in a function that measures around [`solver::solve`].
+#[derive(Clone, Copy)]
+pub struct Solve(pub fn(&Board, u32) -> (Verdict, Option<Duration>));
+
+impl fmt::Debug for Solve {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Solve")
+    }
+}
+
+fn untimed(board: &Board, guesses: u32) -> (Verdict, Option<Duration>) {
+    (solver::solve(board, guesses), None)
+}
+
+/// What all sudoku connections of one engine share.
+#[derive(Debug)]
+pub struct Shared<Sh> {
+    config: Config,
+    lines: Lines,
+    admission: Admission,
+    stats: Sh,
+    /// Connections of this engine that have boards waiting.
+    conns_waiting: usize,
+    going: Going,
+}
+
+/// How long this server will be around.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Going {
+    Staying,
+    /// It says so to whoever asks, and serves on.
+    Announced,
+    /// It refuses new boards.
+    Refusing,
+}
+
+impl<Sh: Shards<Stats>> Shared<Sh> {
+    /// A server's state. Engines of one service that are to answer `stats` together share `stats`.
+    pub fn new(config: Config, stats: Sh) -> Self {
+        Self {
+            admission: Admission::new(&config.admit, Tick::ZERO),
+            config,
+            lines: request_lines(),
+            stats,
+            conns_waiting: 0,
+            going: Going::Staying,
+        }
+    }
+
+    /// The mean service time as measured.
+    pub const fn service(&self) -> Duration {
+        self.admission.service()
+    }
+
+    /// From now on `ping` is answered with `pong draining`; boards are still served.
+    pub fn announce(&mut self) {
+        if self.going == Going::Staying {
+            self.going = Going::Announced;
+        }
+    }
+
+    /// From now on new boards are refused, not executed.
+    pub const fn refuse_new(&mut self) {
+        self.going = Going::Refusing;
+    }
+}
+
+/// A board on its way to a worker.
+#[derive(Debug)]
+pub struct Work {
+    id: Id,
+    board: Board,
+    received: Tick,
+    expires_at: Tick,
+    guesses: u32,
+    solve: Solve,
+}
+
+/// What a worker found.
+#[derive(Debug)]
+pub struct Found {
+    id: Id,
+    verdict: Verdict,
+    received: Tick,
+    took: Option<Duration>,
+}
+
+impl Job for Work {
+    type Output = Found;
+
+    fn run(self) -> Found {
+        let (verdict, took) = self.solve.0(&self.board, self.guesses);
+        Found { id: self.id, verdict, received: self.received, took }
+    }
+}
+
+/// The session of one connection.
+#[derive(Debug)]
+pub struct Server<Sh> {
+    lines: State,
+    /// Boards that wait for a worker.
+    waiting: u32,
+    /// Boards that a worker has.
+    running: u32,
+    /// One of them has no id: the next line is not looked at before its answer, so that answers
+    /// without ids come in the order of their boards.
+    nameless: bool,
+    /// What to say when all that is owed is said.
+    last_words: Option<RequestError>,
+    shards: PhantomData<fn() -> Sh>,
+}
+
+impl<Sh: Shards<Stats>> Session for Server<Sh> {
+    type Shared = Shared<Sh>;
+    type Message = Infallible;
+    type Job = Work;
+
+    fn open(cx: &mut Cx<'_, Self>, _: &Peer) -> Self {
+        note(cx, Stats::opened);
+        Self {
+            lines: State::default(),
+            waiting: 0,
+            running: 0,
+            nameless: false,
+            last_words: None,
+            shards: PhantomData,
+        }
+    }
+
+    fn on_input(&mut self, cx: &mut Cx<'_, Self>, input: &[u8]) -> Result<Taken, Fault> {
+        let lines = cx.shared.lines;
+        let mut intake = Intake::new(&lines, self.lines, input);
+        loop {
+            if self.nameless || self.waiting + self.running >= cx.shared.config.under_way.max(1) {
+                intake.stop(Stop::Waiting);
+                break;
+            }
+            let line = match intake.next(cx) {
+                Ok(Some(Ok(line))) => line.payload,
+                Ok(None) => break,
+                Ok(Some(Err(error))) => return Err(error.into()),
+                Err(fault) => return Err(self.bad(cx, fault)),
+            };
+            match parse_request(line) {
+                Ok(Request::Solve { id, board }) => self.solve(cx, id, board),
+                Ok(Request::Hopeless { id }) => {
+                    note(cx, Stats::asked);
+                    answer(cx, id, cx.now, Outcome::NoSolution);
+                }
+                Ok(Request::Ping) => cx.out.put(match cx.shared.going {
+                    Going::Staying => b"pong\r\n",
+                    Going::Announced | Going::Refusing => b"pong draining\r\n",
+                }),
+                Ok(Request::Stats) => report(cx),
+                Err(error) => {
+                    self.last_words = Some(error);
+                    return Err(self.bad(cx, Fault::new(FaultKind::Malformed, error.what())));
+                }
+            }
+        }
+        self.lines = intake.state();
+        Ok(intake.taken())
+    }
+
+    fn on_end(&mut self, cx: &mut Cx<'_, Self>, rest: &[u8]) -> Result<(), Fault> {
+        if rest.is_empty() {
+            return Ok(());
+        }
+        Err(self.bad(cx, Fault::new(FaultKind::Truncated, "input ended inside a line")))
+    }
+
+    fn on_start(&mut self, cx: &mut Cx<'_, Self>, _: JobId, job: &Work, queued_at: Tick) -> bool {
+        let waited = Waited {
+            now: cx.now,
+            enqueued_at: queued_at,
+            expires_at: job.expires_at,
+            left: cx.jobs_waiting(),
+        };
+        self.left_queue(cx);
+        let config = cx.shared.config;
+        match cx.shared.admission.on_dequeue(&config.admit, &waited) {
+            Dequeue::Serve => {
+                self.running += 1;
+                true
+            }
+            Dequeue::Shed(_) => {
+                note(cx, Stats::expired);
+                self.finish(cx, job.id, job.received, Outcome::TooBusy);
+                false
+            }
+        }
+    }
+
+    fn on_done(&mut self, cx: &mut Cx<'_, Self>, _: JobId, found: Found) {
+        if let Some(took) = found.took {
+            cx.shared.admission.on_complete(took);
+        }
+        self.running = self.running.saturating_sub(1);
+        let outcome = match found.verdict {
+            Verdict::Solved(board) => Outcome::Solved(board),
+            Verdict::NoSolution => Outcome::NoSolution,
+            Verdict::GaveUp => Outcome::GaveUp,
+        };
+        self.finish(cx, found.id, found.received, outcome);
+    }
+
+    fn owes(&self) -> bool {
+        self.waiting + self.running > 0
+    }
+
+    fn on_fault(&mut self, fault: Fault, out: &mut Outbox) {
+        let words = match fault.kind {
+            FaultKind::TooLong => RequestError::Id,
+            _ => RequestError::Cells,
+        };
+        let words = *self.last_words.get_or_insert(words);
+        if !self.owes() {
+            say(out, words);
+        }
+    }
+
+    fn on_close(&mut self, cx: &mut Cx<'_, Self>) {
+        if self.waiting > 0 {
+            cx.shared.conns_waiting = cx.shared.conns_waiting.saturating_sub(1);
+        }
+        let lost = u64::from(self.waiting + self.running);
+        note(cx, |stats| stats.closed(lost));
+    }
+
+    fn refusal(_: &mut Self::Shared) -> &'static [u8] {
+        b"ServerTooBusy\r\n"
+    }
+}
+
+impl<Sh: Shards<Stats>> Server<Sh> {
+    /// A board came: queues it or refuses it.
+    fn solve(&mut self, cx: &mut Cx<'_, Self>, id: Id, board: Board) {
+        note(cx, Stats::asked);
+        let config = cx.shared.config;
+        let waiting = cx.jobs_waiting();
+        let ask = Ask {
+            queue_len: waiting,
+            queue_bytes: waiting * size_of::<Work>(),
+            workers: config.workers,
+            oldest: cx.oldest_job(),
+            conn_waiting: self.waiting as usize,
+            conns_waiting: cx.shared.conns_waiting,
+            draining: cx.shared.going == Going::Refusing,
+            ..Ask::new(cx.now)
+        };
+        match cx.shared.admission.admit(&config.admit, &ask) {
+            Admit::Accept { expires_at } => {
+                if self.waiting == 0 {
+                    cx.shared.conns_waiting += 1;
+                }
+                self.waiting += 1;
+                self.nameless = id.is_none();
+                let Config { guesses, solve, .. } = config;
+                cx.spawn(Work { id, board, received: cx.now, expires_at, guesses, solve });
+            }
+            // Held input would have to be read again; how much output may wait is the business
+            // of the connection's limits, which were asked before this line was taken.
+            Admit::Shed { .. } | Admit::Hold => answer(cx, id, cx.now, Outcome::TooBusy),
+        }
+    }
+
+    /// A board of this connection waits no longer.
+    fn left_queue(&mut self, cx: &mut Cx<'_, Self>) {
+        self.waiting = self.waiting.saturating_sub(1);
+        if self.waiting == 0 {
+            cx.shared.conns_waiting = cx.shared.conns_waiting.saturating_sub(1);
+        }
+    }
+
+    /// The answer to a board that was under way.
+    fn finish(&mut self, cx: &mut Cx<'_, Self>, id: Id, received: Tick, outcome: Outcome) {
+        if id.is_none() {
+            self.nameless = false;
+        }
+        answer(cx, id, received, outcome);
+        if let Some(words) = self.last_words
+            && !self.owes()
+        {
+            say(cx.out, words);
+        }
+    }
+
+    fn bad(&self, cx: &mut Cx<'_, Self>, fault: Fault) -> Fault {
+        note(cx, Stats::bad);
+        fault
+    }
+}
+
+fn say(out: &mut Outbox, words: RequestError) {
+    out.put(words.reply());
+    out.put(b"\r\n");
+}
+
+/// Replies to a board and counts it.
+fn answer<Sh: Shards<Stats>>(
+    cx: &mut Cx<'_, Server<Sh>>,
+    id: Id,
+    received: Tick,
+    outcome: Outcome,
+) {
+    let reply = match outcome {
+        Outcome::Solved(board) => Reply::Solved(board),
+        Outcome::NoSolution => Reply::NoSolution,
+        Outcome::TooBusy | Outcome::GaveUp => Reply::TooBusy,
+    };
+    put_reply(cx.out, id, &reply);
+    let now = cx.now;
+    note(cx, |stats| stats.answered(now, received, outcome));
+}
+
+/// Counts something in this engine's part of the statistics.
+fn note<Sh: Shards<Stats>>(cx: &mut Cx<'_, Server<Sh>>, f: impl FnOnce(&mut Stats)) {
+    let place = cx.upkeep().place();
+    let waiting = cx.jobs_waiting() as u64;
+    let part = place.index & (cx.shared.stats.count() - 1);
+    cx.shared.stats.with(part, |stats| {
+        f(stats);
+        stats.waiting = waiting;
+    });
+}
+
+/// Answers `stats`.
+fn report<Sh: Shards<Stats>>(cx: &mut Cx<'_, Server<Sh>>) {
+    note(cx, |_| ());
+    let mut all = Stats::default();
+    for part in 0..cx.shared.stats.count() {
+        cx.shared.stats.with(part, |stats| all.add(stats));
+    }
+    let gauges = Gauges {
+        service: cx.shared.admission.service(),
+        standing: cx.shared.admission.standing(&cx.shared.config.admit, cx.now),
+        draining: cx.shared.going != Going::Staying,
+    };
+    stats::put(cx.out, cx.now, &all, &gauges);
+}

@@ -2,7 +2,7 @@
 //!
 //! `include/drywire.h` is generated from this crate and is its documentation for C programmers;
 //! `docs/c-api.md` explains it. Every export is a plain function whose body runs inside
-//! [`guard`]: no panic crosses the boundary, a handle that saw one is poisoned, and a handle used
+//! `guard`: no panic crosses the boundary, a handle that saw one is poisoned, and a handle used
 //! by two calls at once refuses the second.
 //!
 //! | module | exports |

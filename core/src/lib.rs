@@ -7,8 +7,10 @@ extern crate alloc;
 #[cfg(test)]
 extern crate std;
 
+pub mod chat;
 pub mod conn;
 pub mod engine;
+pub mod fanout;
 pub mod frame;
 pub mod guard;
 pub mod memcache;

@@ -384,6 +384,8 @@ pub enum FaultKind {
     Refused,
     /// The peer was silent, or too slow, for too long.
     TimedOut,
+    /// The peer did not read what was sent to it.
+    TooSlow,
     /// A message is longer than allowed.
     TooLong,
     /// Input ended inside a message.
@@ -396,6 +398,7 @@ impl fmt::Display for FaultKind {
             Self::Malformed => "malformed input",
             Self::Refused => "refused",
             Self::TimedOut => "timed out",
+            Self::TooSlow => "too slow a reader",
             Self::TooLong => "too long",
             Self::Truncated => "truncated input",
         })

@@ -1,0 +1,223 @@
+//! Receivers that do not read, under each fate.
+
+use crate::net::Net;
+use drywire::chat::codec::{Event, Request};
+use drywire::conn::CloseReason;
+use drywire::fanout::{Config, Fate, OpenSpill, SpillError, SpillFile, Start};
+use std::time::Duration;
+
+struct Memory(Vec<u8>);
+
+impl SpillFile for Memory {
+    fn write(&mut self, at: u64, bytes: &[u8]) -> Result<(), SpillError> {
+        let end = at as usize + bytes.len();
+        self.0.resize(self.0.len().max(end), 0);
+        self.0[at as usize..end].copy_from_slice(bytes);
+        Ok(())
+    }
+    fn read(&mut self, at: u64, into: &mut [u8]) -> Result<(), SpillError> {
+        let bytes = self.0.get(at as usize..at as usize + into.len()).ok_or(SpillError)?;
+        into.copy_from_slice(bytes);
+        Ok(())
+    }
+}
+
+pub(crate) fn memory() -> OpenSpill {
+    OpenSpill::new(|| Ok(Box::new(Memory(Vec::new()))))
+}
+
+const ROOM: &[u8] = b"den";
+
+/// A room with a speaker and a listener that reads nothing while `rounds` KiB are said, each with
+/// one of ten keys.
+fn stuck(fate: Fate, rounds: u64, config: Config) -> (Net, usize, usize) {
+    let mut net = Net::new(1, Config { fate, ..config });
+    let speaker = net.connect(0, Some((1, "speaker")));
+    let listener = net.connect(0, Some((2, "listener")));
+    for peer in [speaker, listener] {
+        net.request(peer, Request::Join { room: ROOM, start: Start::Next });
+        net.settle();
+    }
+    net.peers[listener].stuck = true;
+    for number in 0..rounds {
+        let key = format!("key {}", number % 10);
+        let text = [b'x'; 1024];
+        let (again, key) = (false, key.as_bytes());
+        net.request(speaker, Request::Say { room: ROOM, number, again, key, text: &text });
+        net.settle();
+        net.now = net.now + Duration::from_millis(1);
+    }
+    (net, speaker, listener)
+}
+
+/// The numbers heard, and how many were reported lost.
+fn heard(net: &Net, peer: usize) -> (Vec<u64>, u64) {
+    let mut lost = 0;
+    let mut numbers = Vec::new();
+    let mut next = None;
+    for event in net.events(peer) {
+        match event {
+            Event::Joined { next: n, .. } => next = Some(n),
+            Event::Said(said) => {
+                assert_eq!(next, Some(said.seq), "a gap that was not reported");
+                next = Some(said.seq + 1);
+                numbers.push(said.number);
+            }
+            Event::Presence { seq, .. } => {
+                assert_eq!(next, Some(seq));
+                next = Some(seq + 1);
+            }
+            Event::Lost { from, count, .. } => {
+                assert_eq!(next, Some(from));
+                next = Some(from + count);
+                lost += count;
+            }
+            _ => {}
+        }
+    }
+    (numbers, lost)
+}
+
+#[test]
+fn kick_by_bytes_is_prompt_and_says_why() {
+    let (mut net, speaker, listener) = stuck(Fate::Kick, 2000, Config::default());
+    net.peers[listener].stuck = false;
+    net.settle();
+    let Some(CloseReason::Fault(fault)) = net.peers[listener].closed else {
+        panic!("{:?}", net.peers[listener].closed)
+    };
+    assert!(fault.what.contains("too many bytes"), "{fault}");
+    let events = net.events(listener);
+    let Some(Event::Bye { reason }) = events.last() else { panic!("no reason") };
+    assert_eq!(*reason, fault.what.as_bytes());
+    let (numbers, lost) = heard(&net, listener);
+    assert_eq!((numbers.first(), lost), (Some(&0), 0));
+    assert_eq!(heard(&net, speaker).0.len(), 2000, "the speaker was not held up");
+}
+
+#[test]
+fn kick_for_no_progress_comes_in_time() {
+    let (mut net, _, listener) = stuck(Fate::Kick, 3, Config::default());
+    let since = net.now;
+    net.pass(Duration::from_millis(9_990));
+    assert!(net.peers[listener].closed.is_none());
+    // Kicked after 10 s; it may then take what is owed for 10 s more.
+    net.pass(Duration::from_millis(10_100));
+    assert!(net.peers[listener].closed.is_some());
+    assert!(net.peers[listener].closed_at.since(since) < Duration::from_millis(20_010));
+}
+
+#[test]
+fn a_bulge_for_too_long_is_kicked_and_a_short_one_is_not() {
+    for (takes, kicked) in [(0, true), (600, false)] {
+        let (mut net, _, listener) = stuck(Fate::Kick, 500, Config::default());
+        for _ in 0..110 {
+            // A trickle: never without progress.
+            net.peers[listener].stuck = false;
+            net.turn(64 + takes * 100, usize::MAX);
+            net.peers[listener].stuck = true;
+            net.pass(Duration::from_millis(100));
+        }
+        assert_eq!(net.engines[0].close_reason(net.peers[listener].id).is_some(), kicked);
+    }
+}
+
+#[test]
+fn drop_oldest_reports_each_loss() {
+    let (mut net, _, listener) = stuck(Fate::DropOldest, 3000, Config::default());
+    net.peers[listener].stuck = false;
+    net.settle();
+    let (numbers, lost) = heard(&net, listener);
+    assert_eq!(numbers.len() as u64 + lost, 3000);
+    assert_eq!(numbers.last(), Some(&2999));
+    assert!(lost > 1000, "{lost}");
+    assert!(net.peers[listener].closed.is_none());
+}
+
+#[test]
+fn coalesce_gives_the_latest_of_each_key() {
+    let (mut net, speaker, listener) = stuck(Fate::Coalesce, 5000, Config::default());
+    net.peers[listener].stuck = false;
+    net.settle();
+    let (numbers, lost) = heard(&net, listener);
+    assert_eq!(numbers.len() as u64 + lost, 5000);
+    assert_eq!(&numbers[numbers.len() - 10..], (4990..5000).collect::<Vec<_>>());
+    // What was in the outbox, and once each key.
+    assert!(numbers.len() < 60, "{}", numbers.len());
+    assert_eq!(heard(&net, speaker), ((0..5000).collect(), 0), "a good reader gets every value");
+}
+
+#[test]
+fn a_key_that_is_rarely_updated_survives_in_a_coalescing_room() {
+    let mut net = Net::new(1, Config { fate: Fate::Coalesce, ..Config::default() });
+    let speaker = net.connect(0, Some((1, "speaker")));
+    net.request(speaker, Request::Join { room: ROOM, start: Start::Next });
+    net.settle();
+    let listener = net.connect(0, Some((2, "listener")));
+    net.request(listener, Request::Join { room: ROOM, start: Start::Next });
+    net.settle();
+    net.peers[listener].stuck = true;
+    for number in 0..4000 {
+        let key: &[u8] = if number == 100 { b"rare" } else { b"usual" };
+        let (again, text) = (false, &[b'x'; 1024][..]);
+        net.request(speaker, Request::Say { room: ROOM, number, again, key, text });
+        net.settle();
+    }
+    net.peers[listener].stuck = false;
+    net.settle();
+    let (numbers, _) = heard(&net, listener);
+    assert_eq!(numbers[numbers.len() - 2..], [100, 3999]);
+}
+
+#[test]
+fn spill_replays_everything_in_order() {
+    let config = Config { spill: Some(memory()), ..Config::default() };
+    let (mut net, _, listener) = stuck(Fate::Spill, 8000, config);
+    let held = net.footprint();
+    assert!(held < 3 << 20, "{held} bytes in memory");
+    net.peers[listener].stuck = false;
+    net.settle();
+    assert_eq!(heard(&net, listener), ((0..8000).collect(), 0));
+    assert!(net.peers[listener].closed.is_none());
+}
+
+#[test]
+fn spill_is_bounded() {
+    let config = Config { spill: Some(memory()), spill_bytes: 2 << 20, ..Config::default() };
+    let (mut net, _, listener) = stuck(Fate::Spill, 8000, config);
+    net.peers[listener].stuck = false;
+    net.settle();
+    let Some(CloseReason::Fault(fault)) = net.peers[listener].closed else { panic!() };
+    assert!(fault.what.contains("storage"), "{fault}");
+    assert_eq!(heard(&net, listener).1, 0);
+}
+
+#[test]
+fn a_stuck_member_may_still_speak() {
+    let (mut net, speaker, listener) = stuck(Fate::DropOldest, 2000, Config::default());
+    let (number, text) = (1, &b"still here"[..]);
+    net.request(listener, Request::Say { room: ROOM, number, again: false, key: b"", text });
+    net.settle();
+    let events = net.events(speaker);
+    assert!(events.iter().any(|e| matches!(e, Event::Said(said) if said.text == text)));
+}
+
+#[test]
+fn ten_thousand_members_share_one_copy() {
+    let mut net = Net::new(1, Config::default());
+    let speaker = net.connect(0, None);
+    for _ in 0..10_000 {
+        net.connect(0, None);
+    }
+    net.settle();
+    net.say_plainly(speaker, &[b'x'; 60_000]);
+    // The message is in; nobody has taken it yet.
+    for peer in &mut net.peers {
+        peer.stuck = true;
+    }
+    let before = net.footprint();
+    net.turn(usize::MAX, 0);
+    let room = net.engines[0].world().shared.exchange().footprint();
+    assert!(room < 16 << 20, "{room}");
+    assert!(net.footprint() - before < 2 << 20, "{}", net.footprint() - before);
+}

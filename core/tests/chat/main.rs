@@ -1,0 +1,6 @@
+//! Chat over virtual connections and several engines: order, ledger, bounds, fates.
+
+mod fates;
+mod net;
+mod properties;
+mod rooms;

@@ -54,6 +54,6 @@ pub mod solver;
 mod stats;
 
 pub use codec::{Board, Id, Reply};
-pub use server::{Config, Found, Server, Shared, Solve, Work};
+pub use server::{Config, Found, Server, Shared, Work};
 pub use solver::Verdict;
 pub use stats::Stats;

@@ -10,8 +10,8 @@ use crate::sudoku::codec::{
 use crate::sudoku::solver::{self, Verdict};
 use crate::sudoku::stats::{self, Gauges, Outcome, Stats};
 use crate::tick::Tick;
+use alloc::vec::Vec;
 use core::convert::Infallible;
-use core::fmt;
 use core::marker::PhantomData;
 use core::time::Duration;
 
@@ -27,23 +27,19 @@ pub struct Config {
     /// Boards of one connection that are under way; with more it is not read until some are
     /// answered. At least 1.
     pub under_way: u32,
-    /// How a worker solves.
-    pub solve: Solve,
+    /// How a worker solves, given the board and its guesses.
+    pub solve: fn(&Board, u32) -> Verdict,
 }
 
 impl Config {
-    /// 3 ms in a queue that stands (so that who is given up in it hears so within 5 ms), 40 ms in
-    /// a burst; one worker; 10,000 guesses; 1,024 boards under way.
+    /// The defaults of [`AdmitConfig`] with 20 us for a board that nothing is known about, one
+    /// worker, 10,000 guesses, 1,024 boards under way, [`solver::solve`].
     pub const DEFAULT: Self = Self {
-        admit: AdmitConfig {
-            target: Duration::from_millis(3),
-            service_guess: Duration::from_micros(20),
-            ..AdmitConfig::DEFAULT
-        },
+        admit: AdmitConfig { service_guess: Duration::from_micros(20), ..AdmitConfig::DEFAULT },
         workers: 1,
         guesses: 10_000,
         under_way: 1024,
-        solve: Solve(untimed),
+        solve: solver::solve,
     };
 }
 
@@ -51,23 +47,6 @@ impl Default for Config {
     fn default() -> Self {
         Self::DEFAULT
     }
-}
-
-/// Solves a board with a number of guesses, and says how long that took if it has a clock.
-///
-/// The core has none, so a host that wants the wait to be predicted from real service times hands
-/// in a function that measures around [`solver::solve`].
-#[derive(Clone, Copy)]
-pub struct Solve(pub fn(&Board, u32) -> (Verdict, Option<Duration>));
-
-impl fmt::Debug for Solve {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Solve")
-    }
-}
-
-fn untimed(board: &Board, guesses: u32) -> (Verdict, Option<Duration>) {
-    (solver::solve(board, guesses), None)
 }
 
 /// What all sudoku connections of one engine share.
@@ -79,6 +58,10 @@ pub struct Shared<Sh> {
     stats: Sh,
     /// Connections of this engine that have boards waiting.
     conns_waiting: usize,
+    /// Boards that workers have, and since when.
+    started: Vec<(JobId, Tick)>,
+    /// When the last one came back, if boards were waiting then and ever since.
+    busy_since: Option<Tick>,
     going: Going,
 }
 
@@ -101,6 +84,8 @@ impl<Sh: Shards<Stats>> Shared<Sh> {
             lines: request_lines(),
             stats,
             conns_waiting: 0,
+            started: Vec::new(),
+            busy_since: None,
             going: Going::Staying,
         }
     }
@@ -108,6 +93,18 @@ impl<Sh: Shards<Stats>> Shared<Sh> {
     /// The mean service time as measured.
     pub const fn service(&self) -> Duration {
         self.admission.service()
+    }
+
+    /// A worker is done: what that says about the service time. While boards wait, the time from
+    /// one to the next counts, because it also holds what each costs besides solving.
+    fn measure(&mut self, now: Tick, job: JobId, waiting: usize) {
+        let place = self.started.iter().position(|(id, _)| *id == job);
+        let started = place.map(|place| self.started.swap_remove(place).1);
+        let busy_since = self.busy_since.map(|at| now.since(at) * self.config.workers.max(1));
+        if let Some(service) = busy_since.or_else(|| started.map(|at| now.since(at))) {
+            self.admission.on_complete(service);
+        }
+        self.busy_since = (waiting > 0).then_some(now);
     }
 
     /// From now on `ping` is answered with `pong draining`; boards are still served.
@@ -131,7 +128,7 @@ pub struct Work {
     received: Tick,
     expires_at: Tick,
     guesses: u32,
-    solve: Solve,
+    solve: fn(&Board, u32) -> Verdict,
 }
 
 /// What a worker found.
@@ -140,15 +137,14 @@ pub struct Found {
     id: Id,
     verdict: Verdict,
     received: Tick,
-    took: Option<Duration>,
 }
 
 impl Job for Work {
     type Output = Found;
 
     fn run(self) -> Found {
-        let (verdict, took) = self.solve.0(&self.board, self.guesses);
-        Found { id: self.id, verdict, received: self.received, took }
+        let verdict = (self.solve)(&self.board, self.guesses);
+        Found { id: self.id, verdict, received: self.received }
     }
 }
 
@@ -227,17 +223,12 @@ impl<Sh: Shards<Stats>> Session for Server<Sh> {
         Err(self.bad(cx, Fault::new(FaultKind::Truncated, "input ended inside a line")))
     }
 
-    fn on_start(&mut self, cx: &mut Cx<'_, Self>, _: JobId, job: &Work, queued_at: Tick) -> bool {
-        let waited = Waited {
-            now: cx.now,
-            enqueued_at: queued_at,
-            expires_at: job.expires_at,
-            left: cx.jobs_waiting(),
-        };
+    fn on_start(&mut self, cx: &mut Cx<'_, Self>, id: JobId, job: &Work, _: Tick) -> bool {
+        let waited = Waited { now: cx.now, expires_at: job.expires_at, left: cx.jobs_waiting() };
         self.left_queue(cx);
-        let config = cx.shared.config;
-        match cx.shared.admission.on_dequeue(&config.admit, &waited) {
+        match cx.shared.admission.on_dequeue(&waited) {
             Dequeue::Serve => {
+                cx.shared.started.push((id, cx.now));
                 self.running += 1;
                 true
             }
@@ -249,10 +240,9 @@ impl<Sh: Shards<Stats>> Session for Server<Sh> {
         }
     }
 
-    fn on_done(&mut self, cx: &mut Cx<'_, Self>, _: JobId, found: Found) {
-        if let Some(took) = found.took {
-            cx.shared.admission.on_complete(took);
-        }
+    fn on_done(&mut self, cx: &mut Cx<'_, Self>, job: JobId, found: Found) {
+        let waiting = cx.jobs_waiting();
+        cx.shared.measure(cx.now, job, waiting);
         self.running = self.running.saturating_sub(1);
         let outcome = match found.verdict {
             Verdict::Solved(board) => Outcome::Solved(board),
@@ -281,6 +271,8 @@ impl<Sh: Shards<Stats>> Session for Server<Sh> {
         if self.waiting > 0 {
             cx.shared.conns_waiting = cx.shared.conns_waiting.saturating_sub(1);
         }
+        let id = cx.id;
+        cx.shared.started.retain(|(job, _)| job.conn != id);
         let lost = u64::from(self.waiting + self.running);
         note(cx, |stats| stats.closed(lost));
     }
@@ -296,6 +288,9 @@ impl<Sh: Shards<Stats>> Server<Sh> {
         note(cx, Stats::asked);
         let config = cx.shared.config;
         let waiting = cx.jobs_waiting();
+        if waiting == 0 {
+            cx.shared.busy_since = None;
+        }
         let ask = Ask {
             queue_len: waiting,
             queue_bytes: waiting * size_of::<Work>(),

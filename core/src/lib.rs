@@ -13,6 +13,7 @@ pub mod engine;
 pub mod fanout;
 pub mod frame;
 pub mod guard;
+pub mod hub;
 pub mod memcache;
 pub mod sudoku;
 mod tick;

@@ -2,10 +2,10 @@
 
 use crate::conn::{Place, Session, Upkeep};
 use crate::engine::ConnId;
-use crate::fanout::home::{Home, Join, Letter, Member, Opening, begin, home_of};
+use crate::fanout::home::{Home, Letter, home_of};
 use crate::fanout::log::Entry;
 use crate::fanout::topic::Topic;
-use crate::fanout::{Config, Draft, Fate, Kind, Label, Message, Refusal, Reply, Start};
+use crate::fanout::{Config, Draft, Fate, Kind, Message, Refusal, Reply, Start};
 use crate::tick::Tick;
 use alloc::collections::{BTreeMap, VecDeque};
 use alloc::vec::Vec;
@@ -34,7 +34,7 @@ pub struct Exchange {
     /// Bytes sent to each other engine that it has not taken.
     in_flight: Vec<usize>,
     /// Counts joins, to tell a late answer from the current one.
-    joins: u64,
+    pub(super) joins: u64,
     /// Receivers that wait for room in it.
     held_back: Vec<ConnId>,
     /// When unused topics are looked at next.
@@ -48,6 +48,20 @@ pub struct At {
     pub now: Tick,
     /// The engine.
     pub place: Place,
+}
+
+impl At {
+    /// When and where a session's call happens.
+    #[must_use]
+    pub fn of<S: Session>(up: &Upkeep<'_, S>) -> Self {
+        Self { now: up.now, place: up.place() }
+    }
+
+    /// Whether a topic of this name has its home here.
+    #[must_use]
+    pub fn is_home(&self, topic: &[u8]) -> bool {
+        home_of(topic, self.place) == self.place.index
+    }
 }
 
 /// What a call leaves to be done by the engine.
@@ -66,7 +80,7 @@ pub(super) struct Receiver {
     pub(super) ready: VecDeque<u32>,
     pub(super) woken: bool,
     /// In the list of those that wait to publish.
-    held_back: bool,
+    pub(super) held_back: bool,
 }
 
 /// A receiver's part in a topic.
@@ -80,12 +94,12 @@ pub(super) struct Sub {
     /// Where in the topic's alarms it is; zero for nowhere.
     pub(super) alarm: u64,
     /// It has not said goodbye to the home.
-    member: bool,
+    pub(super) member: bool,
     /// It gets no entries from this number on.
     pub(super) until: u64,
     /// It asked to leave and is to hear when it has.
     pub(super) asked: bool,
-    went: Option<Draft>,
+    pub(super) went: Option<Draft>,
 }
 
 #[derive(Debug)]
@@ -115,7 +129,7 @@ where
     S: Session<Message = Message>,
     S::Shared: AsMut<Exchange>,
 {
-    let at = At { now: up.now, place: up.place() };
+    let at = At::of(up);
     let exchange = up.shared.as_mut();
     let result = f(exchange, at);
     if !exchange.effects.is_empty() {
@@ -162,170 +176,6 @@ impl Exchange {
         &self.config
     }
 
-    /// A connection that may join topics.
-    pub fn attach(&mut self, conn: ConnId) {
-        let slot = conn.slot as usize;
-        if self.receivers.len() <= slot {
-            self.receivers.resize_with(slot + 1, || None);
-        }
-        let (subs, ready) = (BTreeMap::new(), VecDeque::new());
-        let receiver = Receiver { conn, subs, ready, woken: false, held_back: false };
-        self.receivers[slot] = Some(receiver);
-    }
-
-    /// Lets a connection into a topic, which begins with its first member. `came` is published
-    /// when it is in under a name that was not there, `went` when that name goes.
-    ///
-    /// [`Reply::Joined`] or [`Reply::NotJoined`] follows; entries after [`Exchange::begin`].
-    ///
-    /// # Errors
-    /// What can be said at once; no reply follows.
-    pub fn join(
-        &mut self,
-        at: At,
-        conn: ConnId,
-        topic: &Bytes,
-        start: Start,
-        label: Option<Label>,
-        (came, went): (Option<Draft>, Option<Draft>),
-    ) -> Result<(), Refusal> {
-        let most = self.config.subscriptions;
-        let known = self.names.get(topic).copied();
-        let receiver = self.receiver(conn).ok_or(Refusal::NotMember)?;
-        if known.is_some_and(|index| receiver.subs.contains_key(&index)) {
-            return Err(Refusal::AlreadyMember);
-        }
-        if receiver.subs.len() >= most {
-            return Err(Refusal::TooManySubscriptions);
-        }
-        let home = home_of(topic, at.place);
-        self.joins += 1;
-        let number = self.joins;
-        let join = Join { topic: topic.clone(), conn, number, label, came };
-        let result = if home == at.place.index {
-            Some(self.admit(at, home, join))
-        } else {
-            self.effects.push(Effect::Mail(home, Letter::Join(join)));
-            None
-        };
-        if let Some(Err(why)) = result {
-            return Err(why);
-        }
-        let index = self.names.get(topic).copied();
-        let index = index.unwrap_or_else(|| self.new_topic(topic, 0, false));
-        self.topic(index).local += 1;
-        let sub = Sub {
-            cursor: 0,
-            state: State::Joining(number, start),
-            behind: false,
-            alarm: 0,
-            member: true,
-            until: u64::MAX,
-            asked: false,
-            went,
-        };
-        if let Some(receiver) = self.receiver(conn) {
-            receiver.subs.insert(index, sub);
-        }
-        if let Some(result) = result {
-            self.joined((conn, number), topic, result);
-        }
-        Ok(())
-    }
-
-    /// The session is ready for what it joined: entries follow.
-    pub fn begin(&mut self, conn: ConnId, topic: &[u8]) {
-        let Some(&index) = self.names.get(topic) else { return };
-        let Some(receiver) = receiver(&mut self.receivers, conn) else { return };
-        if let Some(sub) = receiver.subs.get_mut(&index)
-            && matches!(sub.state, State::Joined)
-        {
-            sub.state = State::Ready;
-            receiver.ready.push_back(index);
-            wake(receiver, &mut self.effects);
-        }
-    }
-
-    /// Whether the connection is, or is about to be, in the topic.
-    #[must_use]
-    pub fn is_member(&self, conn: ConnId, topic: &[u8]) -> bool {
-        let receiver = self.receivers.get(conn.slot as usize).and_then(Option::as_ref);
-        let index = self.names.get(topic);
-        receiver.is_some_and(|receiver| {
-            receiver.conn == conn
-                && index.and_then(|index| receiver.subs.get(index)).is_some_and(|sub| sub.member)
-        })
-    }
-
-    /// Takes a connection out of a topic. It still gets what was published until its request
-    /// reached the topic's home, its own messages among that, and then
-    /// [`Style::left`](crate::fanout::Style::left).
-    ///
-    /// # Errors
-    /// [`Refusal::NotMember`].
-    pub fn leave(&mut self, at: At, conn: ConnId, topic: &[u8]) -> Result<(), Refusal> {
-        let index = *self.names.get(topic).ok_or(Refusal::NotMember)?;
-        let receiver = self.receiver(conn).ok_or(Refusal::NotMember)?;
-        let sub = receiver.subs.get_mut(&index).filter(|s| s.member).ok_or(Refusal::NotMember)?;
-        sub.asked = true;
-        self.say_goodbye(at, conn, index);
-        Ok(())
-    }
-
-    /// Takes a connection out of a topic without a word: nothing more comes from it.
-    pub fn forget(&mut self, at: At, conn: ConnId, topic: &[u8]) {
-        if let Some(&index) = self.names.get(topic) {
-            self.say_goodbye(at, conn, index);
-            self.drop_sub(conn, index);
-        }
-    }
-
-    /// The home has let a connection go that asked for it.
-    pub(super) fn left(&mut self, conn: ConnId, topic: &[u8]) {
-        let Some(receiver) = receiver(&mut self.receivers, conn) else { return };
-        let index = self.names.get(topic).copied();
-        let sub = index.and_then(|index| receiver.subs.get_mut(&index)).filter(|sub| sub.asked);
-        let (Some(index), Some(sub)) = (index, sub) else {
-            // It asked to join and to leave at once, and was not let in.
-            let topic = Bytes::copy_from_slice(topic);
-            return self.effects.push(Effect::Post(conn, Reply::Left { topic }));
-        };
-        let topic = self.topics[index as usize].as_ref().expect("a topic that has a name");
-        sub.until = topic.log.next();
-        if let State::Waiting(place) = sub.state {
-            sub.state = State::Ready;
-            receiver.ready.push_back(index);
-            wake(receiver, &mut self.effects);
-            self.unwait(index, place);
-        }
-    }
-
-    /// Takes a connection out of all its topics, but lets it have what was published until now.
-    pub fn finish(&mut self, at: At, conn: ConnId) {
-        for index in self.sub_indices(conn) {
-            self.say_goodbye(at, conn, index);
-            let next = self.topic(index).log.next();
-            let Some(receiver) = receiver(&mut self.receivers, conn) else { return };
-            let Some(sub) = receiver.subs.get_mut(&index) else { continue };
-            sub.until = next;
-            let done = !matches!(sub.state, State::Ready) && !sub.asked;
-            if done {
-                self.drop_sub(conn, index);
-            }
-        }
-    }
-
-    /// Forgets a connection.
-    pub fn detach(&mut self, at: At, conn: ConnId) {
-        for index in self.sub_indices(conn) {
-            self.say_goodbye(at, conn, index);
-            self.drop_sub(conn, index);
-        }
-        if self.receiver(conn).is_some() {
-            self.receivers[conn.slot as usize] = None;
-        }
-    }
-
     /// Publishes. `create`: also into a topic that nobody has joined.
     ///
     /// # Errors
@@ -347,6 +197,14 @@ impl Exchange {
         let topic = topic.clone();
         self.effects.push(Effect::Mail(home, Letter::Say { topic, draft, conn, number, create }));
         Ok(Published::Sent)
+    }
+
+    /// Publishes on the service's own behalf to a topic whose home is here.
+    ///
+    /// # Errors
+    /// There are too many topics.
+    pub fn publish_here(&mut self, at: At, topic: &Bytes, draft: Draft) -> Result<u64, Refusal> {
+        self.place(at, topic, draft, true)
     }
 
     /// Whether a connection may publish now. If not it is woken when it may: until then it
@@ -403,11 +261,11 @@ impl Exchange {
         (&mut self.topics, &mut self.receivers)
     }
 
-    fn receiver(&mut self, conn: ConnId) -> Option<&mut Receiver> {
+    pub(super) fn receiver(&mut self, conn: ConnId) -> Option<&mut Receiver> {
         receiver(&mut self.receivers, conn)
     }
 
-    fn sub_indices(&mut self, conn: ConnId) -> Vec<u32> {
+    pub(super) fn sub_indices(&mut self, conn: ConnId) -> Vec<u32> {
         self.receiver(conn).map_or_else(Vec::new, |r| r.subs.keys().copied().collect())
     }
 
@@ -428,7 +286,7 @@ impl Exchange {
         Ok(index)
     }
 
-    fn new_topic(&mut self, name: &Bytes, life: u64, open: bool) -> u32 {
+    pub(super) fn new_topic(&mut self, name: &Bytes, life: u64, open: bool) -> u32 {
         let topic = Topic::new(name.clone(), self.config.fate_of(name), life, open);
         let index = self.vacant.pop().unwrap_or_else(|| {
             self.topics.push(None);
@@ -437,59 +295,6 @@ impl Exchange {
         self.topics[index as usize] = Some(topic);
         self.names.insert(name.clone(), index);
         index
-    }
-
-    /// The home has answered a join; the connection hears of it in any case.
-    pub(super) fn joined(
-        &mut self,
-        (conn, number): (ConnId, u64),
-        name: &Bytes,
-        result: Result<Opening, Refusal>,
-    ) {
-        let reply = match result {
-            Ok(opening) => self.open(conn, number, name, opening),
-            Err(why) => Err(why),
-        };
-        let reply = reply.unwrap_or_else(|why| {
-            if let Some(&index) = self.names.get(name)
-                && let Some(sub) = self.receiver(conn).and_then(|r| r.subs.get(&index))
-                && matches!(sub.state, State::Joining(n, _) if n == number)
-            {
-                self.drop_sub(conn, index);
-            }
-            Reply::NotJoined { topic: name.clone(), why }
-        });
-        self.effects.push(Effect::Post(conn, reply));
-    }
-
-    fn open(
-        &mut self,
-        conn: ConnId,
-        number: u64,
-        name: &Bytes,
-        opening: Opening,
-    ) -> Result<Reply, Refusal> {
-        // Everyone here may have left in the meantime.
-        let index = *self.names.get(name).ok_or(Refusal::NotMember)?;
-        let topic = self.topics[index as usize].as_mut().expect("a topic that has a name");
-        if let Some(seed) = opening.seed {
-            let before = topic.bytes();
-            topic.plant(opening.life, seed);
-            self.bytes = self.bytes + topic.bytes() - before;
-            self.rouse(index);
-        }
-        let topic = self.topics[index as usize].as_ref().expect("a topic that has a name");
-        let receiver = receiver(&mut self.receivers, conn).ok_or(Refusal::NotMember)?;
-        let sub = receiver.subs.get_mut(&index).ok_or(Refusal::NotMember)?;
-        let State::Joining(of, start) = sub.state else { return Err(Refusal::NotMember) };
-        if of != number {
-            return Err(Refusal::NotMember);
-        }
-        let (cursor, lost) = begin(topic, start);
-        sub.cursor = cursor;
-        sub.state = State::Joined;
-        let (topic, life, members) = (name.clone(), opening.life, opening.members);
-        Ok(Reply::Joined { topic, life, next: cursor, lost, members })
     }
 
     /// At an engine that follows: an entry from the topic's home.
@@ -516,7 +321,7 @@ impl Exchange {
     }
 
     /// A log has grown: wakes those that had caught up, and those that are slower than allowed.
-    fn rouse(&mut self, index: u32) {
+    pub(super) fn rouse(&mut self, index: u32) {
         let topic = self.topics[index as usize].as_mut().expect("a topic that has a name");
         let mut waiters = topic.take_waiters();
         for slot in waiters.drain(..) {
@@ -551,53 +356,6 @@ impl Exchange {
             }
         }
     }
-
-    /// Tells the home that a member is gone, once.
-    fn say_goodbye(&mut self, at: At, conn: ConnId, index: u32) {
-        let topic = self.topic(index).name.clone();
-        let Some(sub) = self.receiver(conn).and_then(|r| r.subs.get_mut(&index)) else { return };
-        if !core::mem::replace(&mut sub.member, false) {
-            return;
-        }
-        let (went, answer) = (sub.went.take(), sub.asked);
-        let home = home_of(&topic, at.place);
-        if home != at.place.index {
-            let leave = Letter::Leave { topic, conn, went, answer };
-            return self.effects.push(Effect::Mail(home, leave));
-        }
-        self.dismiss(at, Member { engine: home, conn }, &topic, went);
-        if answer {
-            self.left(conn, &topic);
-        }
-    }
-
-    /// Forgets a receiver's part in a topic, and a copied topic with its last one.
-    pub(super) fn drop_sub(&mut self, conn: ConnId, index: u32) {
-        let Some(receiver) = receiver(&mut self.receivers, conn) else { return };
-        let Some(sub) = receiver.subs.remove(&index) else { return };
-        receiver.ready.retain(|ready| *ready != index);
-        let topic = self.topics[index as usize].as_mut().expect("a topic with a receiver");
-        topic.local -= 1;
-        topic.alarms.remove(&(sub.alarm, conn.slot));
-        let unused = topic.local == 0;
-        if let State::Waiting(place) = sub.state {
-            self.unwait(index, place);
-        }
-        if unused && !self.homes.contains_key(&index) {
-            self.free_topic(index);
-        }
-    }
-
-    /// Takes a receiver off its place in a topic's list of waiters.
-    fn unwait(&mut self, index: u32, place: u32) {
-        let topic = self.topics[index as usize].as_mut().expect("a topic with a receiver");
-        if let Some(moved) = topic.unwait(place)
-            && let Some(Some(moved)) = self.receivers.get_mut(moved as usize)
-            && let Some(sub) = moved.subs.get_mut(&index)
-        {
-            sub.state = State::Waiting(place);
-        }
-    }
 }
 
 pub(super) fn receiver(all: &mut [Option<Receiver>], conn: ConnId) -> Option<&mut Receiver> {
@@ -606,7 +364,7 @@ pub(super) fn receiver(all: &mut [Option<Receiver>], conn: ConnId) -> Option<&mu
 }
 
 #[inline]
-fn wake(receiver: &mut Receiver, effects: &mut Vec<Effect>) {
+pub(super) fn wake(receiver: &mut Receiver, effects: &mut Vec<Effect>) {
     if !core::mem::replace(&mut receiver.woken, true) {
         effects.push(Effect::Wake(receiver.conn));
     }

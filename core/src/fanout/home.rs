@@ -78,6 +78,12 @@ pub(crate) struct Join {
     pub(super) came: Option<Draft>,
 }
 
+impl Join {
+    pub(super) fn topic(&self) -> &[u8] {
+        &self.topic
+    }
+}
+
 /// What a new member needs to know.
 #[derive(Debug)]
 pub(crate) struct Opening {

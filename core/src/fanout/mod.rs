@@ -35,6 +35,7 @@ mod exchange;
 mod feed;
 mod home;
 mod log;
+mod members;
 mod pull;
 mod spill;
 mod topic;
@@ -335,6 +336,15 @@ pub(crate) enum Kind {
 }
 
 impl Message {
+    /// The topic, if this is mail by which someone wants to join one whose home is here.
+    #[must_use]
+    pub fn joins(&self) -> Option<&[u8]> {
+        match &self.0 {
+            Kind::Letter(home::Letter::Join(join)) => Some(join.topic()),
+            _ => None,
+        }
+    }
+
     /// The reply, in [`Session::on_post`](crate::conn::Session::on_post).
     #[must_use]
     pub fn into_reply(self) -> Option<Reply> {

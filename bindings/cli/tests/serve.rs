@@ -219,7 +219,7 @@ fn a_client_that_never_reads_costs_little_and_holds_nobody_up() {
 
 #[test]
 fn past_the_limit_connections_are_refused_in_memcacheds_words() {
-    let served = Served::start("-c 2 -v");
+    let served = Served::start("-c 2 -vv");
     let (mut a, mut b) = (served.client(), served.client());
     assert_eq!((a.ask("version\r\n"), b.ask("version\r\n")), (a_version(), a_version()));
     assert_eq!(served.client().rest(), "ERROR Too many open connections\r\n");
@@ -227,7 +227,13 @@ fn past_the_limit_connections_are_refused_in_memcacheds_words() {
     assert_eq!(b.rest(), "");
     drop((a, b));
     let log = served.stop();
-    for part in ["#1 from 127.0.0.1:", "#2 closed: the protocol ended it", "#3 closed: refused"] {
+    for part in [
+        "#1 from 127.0.0.1:",
+        "#1 received 9 bytes",
+        "#1 sent 16 bytes",
+        "#2 closed: the protocol ended it",
+        "#3 closed: refused",
+    ] {
         assert!(log.contains(part), "{part}: {log}");
     }
     assert!(!log.contains('\x1b'), "colour is for terminals");

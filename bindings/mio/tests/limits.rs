@@ -121,6 +121,88 @@ fn the_end_right_behind_the_data_is_seen() {
     until(|| server.handle.connections() == 0);
 }
 
+/// Peers that write and read in pieces of any size, at any moment: readiness that comes while a
+/// connection wants no input, or cannot write, must not get lost.
+#[test]
+fn no_order_of_readiness_strands_anything() {
+    const CONNECTIONS: u64 = 24;
+    let server = Running::start(Host::new().threads(2));
+    thread::scope(|scope| {
+        for seed in 0..CONNECTIONS {
+            let server = &server;
+            scope.spawn(move || {
+                let mut rng = fastrand::Rng::with_seed(seed);
+                let mut client = server.client();
+                let (mut asked, mut expected) = (Vec::new(), Vec::new());
+                for i in 0..2000 {
+                    let size = if rng.u8(..) < 4 { rng.usize(..300_000) } else { rng.usize(..60) };
+                    let line = match i % 5 {
+                        0 if size > 60 => format!("big {size}"),
+                        _ => "y".repeat(size.min(5000)),
+                    };
+                    asked.extend(line.bytes().chain(*b"\n"));
+                    match line.strip_prefix("big ") {
+                        Some(_) => expected.resize(expected.len() + size, b'x'),
+                        None => expected.extend(line.bytes()),
+                    }
+                    expected.push(b'\n');
+                }
+                let mut writer = client.0.try_clone().unwrap();
+                let mut pieces = rng.fork();
+                let writing = thread::spawn(move || {
+                    let mut left = &asked[..];
+                    while !left.is_empty() {
+                        let n = pieces.usize(1..20_000).min(left.len());
+                        writer.write_all(&left[..n]).unwrap();
+                        left = &left[n..];
+                        if pieces.u8(..) < 32 {
+                            thread::sleep(Duration::from_micros(pieces.u64(..3000)));
+                        }
+                    }
+                    writer.shutdown(Shutdown::Write).unwrap();
+                });
+                let (mut answers, mut buf) = (Vec::new(), vec![0; 100_000]);
+                loop {
+                    let n = rng.usize(1..buf.len());
+                    match client.0.read(&mut buf[..n]).unwrap() {
+                        0 => break,
+                        n => answers.extend_from_slice(&buf[..n]),
+                    }
+                    if rng.u8(..) < 32 {
+                        thread::sleep(Duration::from_micros(rng.u64(..3000)));
+                    }
+                }
+                writing.join().unwrap();
+                assert!(
+                    answers == expected,
+                    "seed {seed}: {} of {}",
+                    answers.len(),
+                    expected.len()
+                );
+            });
+        }
+    });
+    until(|| server.handle.connections() == 0);
+}
+
+#[test]
+fn no_connection_of_a_rush_gets_lost() {
+    let server = Running::start(Host::new().threads(3));
+    thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| {
+                for _ in 0..10 {
+                    let mut clients: Vec<_> = (0..20).map(|_| server.client()).collect();
+                    for client in &mut clients {
+                        assert_eq!(client.ask("hello"), "hello");
+                    }
+                }
+            });
+        }
+    });
+    until(|| server.handle.connections() == 0);
+}
+
 /// A read stops short at urgent data, though more is behind it.
 #[test]
 fn urgent_data_hides_nothing() {

@@ -3,9 +3,9 @@
 
 mod common;
 
-use common::Running;
+use common::{Running, lines};
 use core::time::Duration;
-use drywire_mio::{Ended, Host};
+use drywire_mio::{Ended, Host, Listen, Locked};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::low_level::raise;
 use std::net::TcpStream;
@@ -87,4 +87,26 @@ fn requests_that_came_before_the_stop_are_answered() {
     let ended = server.stop();
     assert_eq!(client.rest(), lines);
     assert_eq!(ended, Ended { cut: 0 });
+}
+
+/// The side that closes first leaves the port in TIME_WAIT for a minute.
+#[test]
+fn a_restart_gets_the_same_port_at_once() {
+    let _lock = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
+    let server = Running::start(Host::new());
+    let addr = server.addr;
+    let mut client = server.client();
+    client.send("quit\n");
+    assert_eq!(client.rest(), "");
+    drop(client);
+    assert_eq!(server.stop(), Ended { cut: 0 });
+    for _ in 0..3 {
+        let counter = Locked::new([0]);
+        let host = lines(Host::new(), [Listen::tcp(addr)], &counter);
+        let server = Running::run(host, counter);
+        let mut client = server.client();
+        assert_eq!(client.ask("hello"), "hello");
+        assert_eq!(server.stop(), Ended { cut: 0 });
+        assert_eq!(client.rest(), "");
+    }
 }

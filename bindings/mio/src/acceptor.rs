@@ -1,7 +1,7 @@
 //! Accepts for all loops: counts, refuses, deals round-robin, and lives through a lack of
 //! descriptors.
 
-use crate::event_loop::{Common, Inbox, Message};
+use crate::event_loop::{Inbox, Message, Moment};
 use crate::host::Event;
 use crate::listen::Listener;
 use crate::service::{Fresh, Service};
@@ -23,9 +23,10 @@ pub(crate) struct Acceptor {
     inboxes: Arc<[Arc<Inbox>]>,
     /// Given up to accept a connection, refuse it and close it, when no descriptor is left.
     spare: Option<File>,
+    /// Connections accepted so far.
     number: u64,
-    /// Who is dealt the next connection.
-    next: usize,
+    /// Who was dealt the last one that was admitted.
+    dealt: usize,
 }
 
 struct Entry {
@@ -34,18 +35,19 @@ struct Entry {
     /// Connections may be waiting.
     ready: bool,
     /// Not before then.
-    pause: Option<Tick>,
+    pause: Tick,
 }
 
 impl Acceptor {
     pub(crate) fn new(listeners: Vec<(usize, Listener)>, inboxes: Arc<[Arc<Inbox>]>) -> Self {
-        let entry = |(service, listener)| Entry { listener, service, ready: true, pause: None };
+        let entry =
+            |(service, listener)| Entry { listener, service, ready: true, pause: Tick::ZERO };
         Self {
             listeners: listeners.into_iter().map(entry).collect(),
             inboxes,
             spare: spare(),
             number: 0,
-            next: 0,
+            dealt: 0,
         }
     }
 
@@ -67,8 +69,7 @@ impl Acceptor {
 
     /// When [`Acceptor::run`] can do something, as far as is known now.
     pub(crate) fn due(&self) -> Option<Tick> {
-        let due = |e: &Entry| e.ready.then(|| e.pause.unwrap_or(Tick::ZERO));
-        self.listeners.iter().filter_map(due).min()
+        self.listeners.iter().filter(|e| e.ready).map(|e| e.pause).min()
     }
 
     /// Accepts what is there, up to a share. `kept(service, slot)` hears of connections that
@@ -76,91 +77,87 @@ impl Acceptor {
     pub(crate) fn run(
         &mut self,
         services: &mut [Service],
-        now: Tick,
-        registry: &Registry,
-        common: &Common,
+        moment: Moment<'_>,
         mut kept: impl FnMut(usize, u32),
     ) {
         for i in 0..self.listeners.len() {
-            let entry = &mut self.listeners[i];
-            if !entry.ready || entry.pause.is_some_and(|until| until > now) {
-                continue;
-            }
-            entry.pause = None;
             for _ in 0..BATCH {
                 let entry = &mut self.listeners[i];
-                let service = &mut services[entry.service];
+                if !entry.ready || entry.pause > moment.now {
+                    break;
+                }
+                let index = entry.service;
+                let service = &mut services[index];
                 match entry.listener.accept() {
                     Ok((socket, peer)) => {
                         self.number += 1;
                         let fresh = Fresh { socket, peer, number: self.number };
-                        if common.admit() {
-                            self.next = (self.next + 1) % self.inboxes.len();
-                            if self.next != 0 {
-                                let message = Message::Dealt { service: entry.service, fresh };
-                                self.inboxes[self.next].send(message);
-                                continue;
-                            }
-                            if let Some(slot) = service.adopt(fresh, true, now, registry, common) {
-                                kept(entry.service, slot);
-                            }
-                        } else if common.admit_refused() {
-                            if let Some(slot) = service.adopt(fresh, false, now, registry, common) {
-                                kept(entry.service, slot);
-                            }
-                        } else {
-                            service.turn_away(&fresh.socket, now);
-                            common.tell(|| Event::TurnedAway { service: entry.service });
+                        if let Some(slot) = self.place(index, service, fresh, moment) {
+                            kept(index, slot);
                         }
                     }
                     Err(error) => match error.kind() {
-                        ErrorKind::WouldBlock => {
-                            entry.ready = false;
-                            break;
-                        }
+                        ErrorKind::WouldBlock => entry.ready = false,
                         // The peer left before we came.
                         ErrorKind::ConnectionAborted | ErrorKind::Interrupted => {}
-                        _ => {
-                            let starved =
-                                matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE));
-                            if starved && sacrifice(&mut self.spare, entry, service, now) {
-                                common.tell(|| Event::TurnedAway { service: entry.service });
-                                continue;
-                            }
-                            if entry.ready {
-                                entry.pause = Some(now + PAUSE);
-                                common.tell(|| Event::Paused {
-                                    service: entry.service,
-                                    error: &error,
-                                });
-                            }
-                            break;
-                        }
+                        _ => entry.cannot_accept(&error, &mut self.spare, service, moment),
                     },
                 }
             }
         }
     }
+
+    /// Deals a connection to a loop, or has it refused. Its slot, if it stays on this loop.
+    fn place(
+        &mut self,
+        index: usize,
+        service: &mut Service,
+        fresh: Fresh,
+        moment: Moment<'_>,
+    ) -> Option<u32> {
+        if moment.common.admit() {
+            self.dealt = (self.dealt + 1) % self.inboxes.len();
+            if self.dealt == 0 {
+                return service.adopt(fresh, true, moment);
+            }
+            self.inboxes[self.dealt].send(Message::Dealt { service: index, fresh });
+        } else if moment.common.admit_refused() {
+            return service.adopt(fresh, false, moment);
+        } else {
+            service.turn_away(&fresh.socket, moment);
+        }
+        None
+    }
 }
 
-/// Out of descriptors: accepts one connection on the spare one and turns it away. False if even
-/// that failed, or nobody was there.
-fn sacrifice(
-    spare: &mut Option<File>,
-    entry: &mut Entry,
-    service: &mut Service,
-    now: Tick,
-) -> bool {
-    *spare = None;
-    let accepted = entry.listener.accept();
-    if let Ok((socket, _)) = &accepted {
-        service.turn_away(socket, now);
+impl Entry {
+    /// The system cannot give us a connection. Out of descriptors, one peer is turned away on the
+    /// spare one; if even that fails, the listener rests.
+    fn cannot_accept(
+        &mut self,
+        error: &io::Error,
+        spare: &mut Option<File>,
+        service: &mut Service,
+        moment: Moment<'_>,
+    ) {
+        if matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE)) {
+            *spare = None;
+            let accepted = self.listener.accept();
+            match &accepted {
+                Ok((socket, _)) => service.turn_away(socket, moment),
+                Err(error) => self.ready = error.kind() != ErrorKind::WouldBlock,
+            }
+            let done = accepted.is_ok() || !self.ready;
+            // Its descriptor is the next spare one.
+            drop(accepted);
+            *spare = self::spare();
+            if done {
+                return;
+            }
+        }
+        self.pause = moment.now + PAUSE;
+        moment.common.tell(|| Event::Paused { service: self.service, error });
     }
-    entry.ready = !accepted.as_ref().is_err_and(|e| e.kind() == ErrorKind::WouldBlock);
-    let turned_away = accepted.is_ok();
-    drop(accepted);
-    *spare = self::spare();
-    turned_away
 }
 
 fn spare() -> Option<File> {

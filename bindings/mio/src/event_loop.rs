@@ -1,13 +1,14 @@
 //! The loop of one thread.
 
 use crate::acceptor::Acceptor;
-use crate::host::{Clock, Event, Observer};
+use crate::host::{self, Clock, Observer};
 use crate::pool::{Pool, Task};
 use crate::service::{Fresh, Service, place};
 use core::time::Duration;
 use drywire::Tick;
 use drywire::engine::{Done, JobId, Letter};
-use mio::{Events, Poll, Token, Waker};
+use mio::event::Event;
+use mio::{Events, Poll, Registry, Token, Waker};
 use signal_hook_mio::v1_0::Signals;
 use std::collections::VecDeque;
 use std::io::{self, ErrorKind};
@@ -59,34 +60,62 @@ impl Common {
         count.fetch_sub(1, Relaxed);
     }
 
-    pub(crate) fn tell<'a>(&self, event: impl FnOnce() -> Event<'a>) {
+    pub(crate) fn tell<'a>(&self, event: impl FnOnce() -> host::Event<'a>) {
         if let Some(observer) = &self.observer {
             observer(event());
         }
     }
 
     #[inline]
-    pub(crate) fn trace<'a>(&self, event: impl FnOnce() -> Event<'a>) {
+    pub(crate) fn trace<'a>(&self, event: impl FnOnce() -> host::Event<'a>) {
         if self.trace {
             self.tell(event);
         }
     }
 }
 
+/// What one batch of events is served with.
+#[derive(Clone, Copy)]
+pub(crate) struct Moment<'a> {
+    pub(crate) now: Tick,
+    pub(crate) registry: &'a Registry,
+    pub(crate) common: &'a Common,
+}
+
+impl<'a> Moment<'a> {
+    fn new(now: Tick, poll: &'a Poll, common: &'a Common) -> Self {
+        Self { now, registry: poll.registry(), common }
+    }
+}
+
 /// What other threads tell a loop.
 pub(crate) enum Message {
     /// A connection is this loop's.
-    Dealt { service: usize, fresh: Fresh },
+    Dealt {
+        service: usize,
+        fresh: Fresh,
+    },
     /// A job is done, or panicked.
-    Done { service: usize, done: Result<Done, JobId> },
+    Done {
+        service: usize,
+        done: Result<Done, JobId>,
+    },
     /// The machine of a service on another loop wrote to ours.
-    Mail { service: usize, letter: Letter },
+    Mail {
+        service: usize,
+        letter: Letter,
+    },
+    /// Another loop has ended.
+    Ended,
+    Order(Order),
+}
+
+#[derive(Clone, Copy)]
+pub(crate) enum Order {
     /// Finish what is owed, then end. No connection is dealt after this.
     Stop,
     /// End now.
     Abort,
-    /// Another loop has ended.
-    Ended,
 }
 
 pub(crate) struct Inbox {
@@ -146,45 +175,29 @@ impl EventLoop {
         loop {
             match self.poll.poll(&mut events, self.timeout()) {
                 Err(error) if error.kind() != ErrorKind::Interrupted => return Err(error),
-                // Not even cleared.
+                // The events are those of last time.
                 Err(_) => continue,
                 Ok(()) => {}
             }
             let now = self.common.clock.now();
             self.common.wakeups.fetch_add(1, Relaxed);
-            let (mut woken, mut signalled) = (false, false);
+            let mut orders = Vec::new();
             for event in &events {
                 match event.token() {
-                    WAKE => woken = true,
-                    SIGNAL => signalled = true,
-                    token if place(token).0 < SERVICES => {
-                        let (service, slot) = place(token);
-                        if self.services[service].ready(slot, event) {
-                            self.queue.push_back((service, slot));
-                        }
-                    }
-                    Token(token) => {
-                        if let Some(acceptor) = &mut self.acceptor {
-                            acceptor.ready(LISTENER - token);
-                        }
-                    }
+                    WAKE => self.inbox(now, &mut orders),
+                    SIGNAL => self.signals(&mut orders),
+                    token => self.ready(token, event),
                 }
             }
-            let mut orders = if woken { self.inbox(now) } else { Vec::new() };
             self.accept(now);
             self.turns(now);
             self.work(now);
             // Last, so that requests which came before the order are served.
-            if signalled && let Some(signals) = &mut self.signals {
-                for _ in signals.pending() {
-                    let stopping = self.stop_by.is_some() || !orders.is_empty();
-                    orders.push(if stopping { Message::Abort } else { Message::Stop });
-                }
-            }
             for order in orders {
                 match order {
-                    Message::Stop => self.stop(now),
-                    _ => return Ok(self.abort()),
+                    Order::Stop if self.stop_by.is_none() => self.stop(now),
+                    Order::Stop => {}
+                    Order::Abort => return Ok(self.abort()),
                 }
             }
             if let Some(by) = self.stop_by {
@@ -195,6 +208,25 @@ impl EventLoop {
                     return Ok(self.abort());
                 }
             }
+        }
+    }
+
+    fn ready(&mut self, token: Token, event: &Event) {
+        let (service, slot) = place(token);
+        if service >= SERVICES {
+            if let Some(acceptor) = &mut self.acceptor {
+                acceptor.ready(LISTENER - token.0);
+            }
+        } else if self.services[service].ready(slot, event) {
+            self.queue.push_back((service, slot));
+        }
+    }
+
+    /// The first signal stops, one more ends.
+    fn signals(&mut self, orders: &mut Vec<Order>) {
+        for _ in self.signals.iter_mut().flat_map(Signals::pending) {
+            let stopping = self.stop_by.is_some() || !orders.is_empty();
+            orders.push(if stopping { Order::Abort } else { Order::Stop });
         }
     }
 
@@ -209,14 +241,13 @@ impl EventLoop {
         Some(due.since(self.common.clock.now()))
     }
 
-    /// Takes what other threads sent; orders to stop are left to the caller.
-    fn inbox(&mut self, now: Tick) -> Vec<Message> {
-        let mut orders = Vec::new();
+    /// Takes what other threads sent.
+    fn inbox(&mut self, now: Tick, orders: &mut Vec<Order>) {
         for message in self.inbox.take() {
             match message {
                 Message::Dealt { service, fresh } => {
-                    let (registry, common) = (self.poll.registry(), &self.common);
-                    let slot = self.services[service].adopt(fresh, true, now, registry, common);
+                    let moment = Moment::new(now, &self.poll, &self.common);
+                    let slot = self.services[service].adopt(fresh, true, moment);
                     self.queue.extend(slot.map(|slot| (service, slot)));
                 }
                 Message::Done { service: index, done } => {
@@ -235,25 +266,26 @@ impl EventLoop {
                     self.services[service].machine.receive_mail(now, letter);
                 }
                 Message::Ended => self.others -= 1,
-                order => orders.push(order),
+                Message::Order(order) => orders.push(order),
             }
         }
-        orders
     }
 
     fn accept(&mut self, now: Tick) {
         if let Some(acceptor) = &mut self.acceptor {
+            let moment = Moment::new(now, &self.poll, &self.common);
             let queue = &mut self.queue;
             let kept = |service, slot| queue.push_back((service, slot));
-            acceptor.run(&mut self.services, now, self.poll.registry(), &self.common, kept);
+            acceptor.run(&mut self.services, moment, kept);
         }
     }
 
     /// Each queued connection takes one turn.
     fn turns(&mut self, now: Tick) {
+        let moment = Moment::new(now, &self.poll, &self.common);
         for _ in 0..self.queue.len() {
             let Some((service, slot)) = self.queue.pop_front() else { return };
-            if self.services[service].turn(slot, now, self.poll.registry(), &self.common) {
+            if self.services[service].turn(slot, moment) {
                 self.queue.push_back((service, slot));
             }
         }
@@ -272,9 +304,7 @@ impl EventLoop {
                 let inbox = Arc::clone(&self.inbox);
                 self.pool.submit(Task { work, service: index, inbox });
             }
-            while let Some(slot) = service.next_dirty(now) {
-                self.queue.push_back((index, slot));
-            }
+            service.touched(now, |slot| self.queue.push_back((index, slot)));
             while let Some(letter) = service.machine.next_mail() {
                 self.inboxes[letter.to()].send(Message::Mail { service: index, letter });
             }
@@ -282,33 +312,29 @@ impl EventLoop {
     }
 
     fn stop(&mut self, now: Tick) {
-        if self.stop_by.is_some() {
-            return;
-        }
         self.stop_by = Some(now + self.common.grace);
         // Closes the listeners: from here on the system refuses.
         if self.acceptor.take().is_some() {
-            self.common.tell(|| Event::Stopping { grace: self.common.grace });
-            self.pass_on(|| Message::Stop);
+            self.common.tell(|| host::Event::Stopping { grace: self.common.grace });
+            self.pass_on(Order::Stop);
         }
         for (index, service) in self.services.iter_mut().enumerate() {
             service.machine.drain(now);
-            while let Some(slot) = service.next_dirty(now) {
-                self.queue.push_back((index, slot));
-            }
+            service.touched(now, |slot| self.queue.push_back((index, slot)));
         }
     }
 
     fn abort(&mut self) -> usize {
         self.acceptor = None;
-        self.pass_on(|| Message::Abort);
+        self.pass_on(Order::Abort);
         let now = self.common.clock.now();
-        self.services.iter_mut().map(|service| service.abort_all(now, &self.common)).sum()
+        let moment = Moment::new(now, &self.poll, &self.common);
+        self.services.iter_mut().map(|service| service.abort_all(moment)).sum()
     }
 
-    fn pass_on(&self, message: impl Fn() -> Message) {
+    fn pass_on(&self, order: Order) {
         if self.index == 0 {
-            self.inboxes[1..].iter().for_each(|inbox| inbox.send(message()));
+            self.inboxes[1..].iter().for_each(|inbox| inbox.send(Message::Order(order)));
         }
     }
 }

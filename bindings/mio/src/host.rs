@@ -1,7 +1,7 @@
 //! The builder, and a host that is set up.
 
 use crate::acceptor::Acceptor;
-use crate::event_loop::{Common, EventLoop, Inbox, Message, SERVICES, SIGNAL};
+use crate::event_loop::{Common, EventLoop, Inbox, Message, Order, SERVICES, SIGNAL};
 use crate::listen::{Listen, Listener};
 use crate::pool::Pool;
 use crate::service::Service;
@@ -285,7 +285,7 @@ impl Fuse {
 
 impl Drop for Fuse {
     fn drop(&mut self) {
-        self.0.iter().for_each(|inbox| inbox.send(Message::Abort));
+        self.0.iter().for_each(|inbox| inbox.send(Message::Order(Order::Abort)));
     }
 }
 
@@ -299,12 +299,12 @@ pub struct Handle {
 impl Handle {
     /// No new connections; the others get what they are owed, within the grace period.
     pub fn stop(&self) {
-        self.inboxes[0].send(Message::Stop);
+        self.inboxes[0].send(Message::Order(Order::Stop));
     }
 
     /// Ends at once: connections are cut off.
     pub fn abort(&self) {
-        self.inboxes[0].send(Message::Abort);
+        self.inboxes[0].send(Message::Order(Order::Abort));
     }
 
     /// Connections that count against the limit now.

@@ -72,8 +72,8 @@
 //! - A read shorter than the buffer means the socket is drained (epoll(7), question 9), so the
 //!   common request costs one read and one write. After a hang-up or urgent data, which that rule
 //!   does not cover, it reads until the system says so.
-//! - Connections that could go on at once queue at the tail: a turn is one read, one pass of the
-//!   session within its budget, one write.
+//! - Connections that could go on at once queue at the tail: a turn is one pass of the session
+//!   over what it holds and one over one read, each within its budget, and one write.
 //! - Out of descriptors it neither spins nor leaves peers hanging: a spare one is given up to
 //!   accept, refuse and close; if that fails too, the listener pauses.
 //! - The clock is read once per batch of events, and once more before a sleep with a deadline.

@@ -1,12 +1,12 @@
 //! One service on one loop: its machine, its sockets, and a connection's turn.
 
-use crate::event_loop::Common;
+use crate::event_loop::{Common, Moment};
 use crate::host::Event;
 use drywire::Tick;
 use drywire::conn::{CloseReason, Peer, Place, Scratch, Slices, TransportError, Wants};
 use drywire::engine::{ConnId, Machine};
 use mio::unix::SourceFd;
-use mio::{Interest, Registry, Token};
+use mio::{Interest, Token};
 use socket2::Socket;
 use std::io::{self, ErrorKind, IoSlice, Read};
 use std::net::Shutdown;
@@ -70,11 +70,10 @@ impl Service {
         &mut self,
         fresh: Fresh,
         admitted: bool,
-        now: Tick,
-        registry: &Registry,
-        common: &Common,
+        moment: Moment<'_>,
     ) -> Option<u32> {
         let Fresh { socket, peer, number } = fresh;
+        let Moment { now, registry, common } = moment;
         let machine = &mut self.machine;
         let id = if admitted { machine.accept(now, &peer) } else { machine.refuse(now) };
         let registered = id.filter(|id| {
@@ -109,7 +108,8 @@ impl Service {
 
     /// Refuses a connection that cannot be kept: the protocol's words, then the end. What it has
     /// sent already is read first, so that no reset overtakes the words.
-    pub(crate) fn turn_away(&mut self, mut socket: &Socket, now: Tick) {
+    pub(crate) fn turn_away(&mut self, mut socket: &Socket, moment: Moment<'_>) {
+        let Moment { now, common, .. } = moment;
         if let Some(id) = self.machine.refuse(now) {
             let _ = send(socket, self.machine.outgoing(id));
             self.machine.release(id, now);
@@ -121,6 +121,7 @@ impl Service {
                 break;
             }
         }
+        common.tell(|| Event::TurnedAway { service: self.index });
     }
 
     /// The system reported something. True if the connection is to be queued.
@@ -136,37 +137,35 @@ impl Service {
         !core::mem::replace(&mut link.queued, true)
     }
 
-    /// Something other than its socket touched a connection. Its slot, if it is to be queued.
-    pub(crate) fn next_dirty(&mut self, now: Tick) -> Option<u32> {
-        loop {
-            let id = self.machine.next_dirty(now)?;
+    /// Tells `queue` the slots of connections that something other than their socket touched.
+    /// At most one round: those that keep touching each other must not hold up the loop.
+    pub(crate) fn touched(&mut self, now: Tick, mut queue: impl FnMut(u32)) {
+        for _ in 0..self.machine.len() {
+            let Some(id) = self.machine.next_dirty(now) else { return };
             if let Some(Some(link)) = self.links.get_mut(id.slot as usize)
                 && !core::mem::replace(&mut link.queued, true)
             {
-                return Some(id.slot);
+                queue(id.slot);
             }
         }
     }
 
-    /// A connection's turn: one read or one pass over what it holds, then one write. True if it
-    /// could go on at once: it is queued again, behind the others.
-    pub(crate) fn turn(
-        &mut self,
-        slot: u32,
-        now: Tick,
-        registry: &Registry,
-        common: &Common,
-    ) -> bool {
+    /// A connection's turn: one pass over what it holds, one read, one write, each if wanted. True
+    /// if it could go on at once: it is queued again, behind the others.
+    pub(crate) fn turn(&mut self, slot: u32, moment: Moment<'_>) -> bool {
+        let Moment { now, registry, common } = moment;
         let Some(link) = self.links.get_mut(slot as usize).and_then(Option::as_mut) else {
             return false;
         };
         let (id, machine) = (link.id, &mut *self.machine);
         let mut wants = machine.wants(id);
+        // Both: a backlog must not keep input out, nor input the backlog in.
+        if wants.has(Wants::AGAIN) {
+            machine.resume(id, now);
+            wants = machine.wants(id);
+        }
         if wants.has(Wants::READ) && link.readable {
             link.read(machine, &mut self.scratch, now, common);
-            wants = machine.wants(id);
-        } else if wants.has(Wants::AGAIN) {
-            machine.resume(id, now);
             wants = machine.wants(id);
         }
         if wants.has(Wants::WRITE) && link.writable {
@@ -183,7 +182,7 @@ impl Service {
             wants = machine.wants(id);
         }
         if wants.has(Wants::CLOSE) {
-            self.close(slot, now, common);
+            self.close(slot, moment);
             return false;
         }
         link.queued = wants.has(Wants::AGAIN)
@@ -200,20 +199,21 @@ impl Service {
     }
 
     /// Cuts all connections off; how many of them were still owed something.
-    pub(crate) fn abort_all(&mut self, now: Tick, common: &Common) -> usize {
+    pub(crate) fn abort_all(&mut self, moment: Moment<'_>) -> usize {
         let mut cut = 0;
         for slot in 0..self.links.len() {
             if let Some(link) = &self.links[slot] {
                 // One that only wants to read, or to read the rest away, is owed nothing.
                 cut += usize::from(link.admitted && self.machine.wants(link.id) != Wants::READ);
-                self.machine.abort(link.id, now, CloseReason::Local);
-                self.close(slot as u32, now, common);
+                self.machine.abort(link.id, moment.now, CloseReason::Local);
+                self.close(slot as u32, moment);
             }
         }
         cut
     }
 
-    fn close(&mut self, slot: u32, now: Tick, common: &Common) {
+    fn close(&mut self, slot: u32, moment: Moment<'_>) {
+        let Moment { now, common, .. } = moment;
         if let Some(link) = self.links[slot as usize].take() {
             let reason = self.machine.close_reason(link.id);
             self.machine.release(link.id, now);

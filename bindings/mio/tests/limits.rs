@@ -108,6 +108,20 @@ fn an_idle_host_stays_still() {
     assert_eq!(clients[2].rest(), "done\n");
 }
 
+#[test]
+fn posts_without_end_hold_nobody_up() {
+    let server = Running::start(Host::new());
+    let (mut spinning, mut other) = (server.client(), server.client());
+    assert_eq!(spinning.ask("hello"), "hello");
+    spinning.send("spin\n");
+    for i in 0..50 {
+        assert_eq!(other.ask(&format!("ping {i}")), format!("ping {i}"));
+        assert_eq!(spinning.ask(&format!("ping {i}")), format!("ping {i}"));
+    }
+    drop((spinning, other));
+    assert_eq!(server.stop().cut, 0);
+}
+
 /// The data and the end arrive together: one event, and the end must not be missed.
 #[test]
 fn the_end_right_behind_the_data_is_seen() {

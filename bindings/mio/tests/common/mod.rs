@@ -9,6 +9,7 @@
 //! | `add` | the counter that all loops share, one up |
 //! | `all WORD` | WORD to each connection of this loop |
 //! | `everyone WORD` | WORD to each connection of all loops |
+//! | `spin` | nothing, but the connection posts to itself for ever |
 //! | `alarm MS` | `alarm`, MS milliseconds later |
 //! | `fault` | last words `broken`, the end |
 //! | `quit` | the end |
@@ -52,6 +53,8 @@ impl Job for Sleep {
     }
 }
 
+const SPIN: &[u8] = b"spin";
+
 impl Session for Lines {
     type Shared = Shared;
     type Message = Bytes;
@@ -91,6 +94,9 @@ impl Session for Lines {
     }
 
     fn on_post(&mut self, cx: &mut Cx<'_, Self>, message: Bytes) {
+        if &message[..] == SPIN {
+            return cx.post(cx.id, message);
+        }
         cx.out.put_shared(&message);
     }
 
@@ -173,6 +179,7 @@ impl Lines {
                     cx.mail(other, message.clone());
                 }
             }
+            ["spin"] => cx.post(cx.id, Bytes::from_static(SPIN)),
             ["alarm", ms] => {
                 self.alarm = Some(cx.now + Duration::from_millis(ms.parse().unwrap()));
             }

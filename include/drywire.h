@@ -980,7 +980,8 @@ enum drywire_status drywire_conn_output_consume(struct drywire_conn *conn,
 
 // The write side of the socket is shut down, as `DRYWIRE_WANT_SHUTDOWN` asked.
 //
-// Errors: `DRYWIRE_ERR_NULL`, `DRYWIRE_ERR_STATE`.
+// Errors: `DRYWIRE_ERR_STATE` if it was not asked for, and between `_input_reserve` and
+// `_input_commit`; `DRYWIRE_ERR_NULL`.
 DRYWIRE_API
 enum drywire_status drywire_conn_was_shut_down(struct drywire_conn *conn,
                                                uint64_t now_ns);

@@ -74,6 +74,9 @@ static void accept_all(loop *l, uint64_t now) {
             continue;
         }
         c->fd = fd;
+        if (l->options->opened != NULL) {
+            l->options->opened(l->options->arg, drywire_conn_id(c->conn));
+        }
         event.events = EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET;
         event.data.ptr = c;
         epoll_ctl(l->epoll, EPOLL_CTL_ADD, fd, &event);
@@ -133,6 +136,9 @@ static void serve(loop *l, struct loop_conn *c, uint64_t now) {
     for (;;) {
         uint32_t wants = drywire_conn_wants(c->conn);
         if (wants & DRYWIRE_WANT_CLOSE) {
+            if (l->options->closed != NULL) {
+                l->options->closed(l->options->arg, drywire_conn_id(c->conn));
+            }
             close(c->fd);
             drywire_conn_free(c->conn);
             free(c);

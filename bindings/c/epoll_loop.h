@@ -17,6 +17,8 @@ typedef struct loop_options {
     uint16_t port;     /* 0 lets the system choose; the choice is printed to standard output */
     int send_buffer;   /* SO_SNDBUF of each connection, 0 for the system's default */
     loop_turn turn;
+    void (*opened)(void *arg, uint64_t id); /* NULL, or told of each new connection */
+    void (*closed)(void *arg, uint64_t id); /* NULL, or told of each that is gone */
     void *arg;
 } loop_options;
 

@@ -43,7 +43,6 @@ unsafe impl Growing for drywire_client_options {
         value_max: 1 << 20,
         timeout_ns: DRYWIRE_NO_DEADLINE,
     };
-    const LEAST: usize = 32;
 }
 
 /// What `drywire_client_get_stats` tells: sent = answered + refused + failed + in_flight, always.
@@ -78,7 +77,6 @@ unsafe impl Growing for drywire_client_stats {
         failed: 0,
         in_flight: 0,
     };
-    const LEAST: usize = 48;
 }
 
 /// The client's side of one connection: requests in, bytes out; bytes in, answers out. No socket.
@@ -165,8 +163,7 @@ pub unsafe extern "C" fn drywire_memcached_client_new(
             fresh: false,
         };
         // SAFETY: checked by `Out::new`.
-        unsafe { into_handle(client, drywire_client(Guarded::new(state))) };
-        Ok(DRYWIRE_OK)
+        unsafe { into_handle(client, drywire_client(Guarded::new(state))) }
     }))
 }
 

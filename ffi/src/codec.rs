@@ -1,5 +1,6 @@
 //! Framings behind one face, so that one handle type serves all of them.
 
+use crate::guard::try_box;
 use crate::sized::Growing;
 use crate::status::{Result, drywire_status};
 use crate::types::{
@@ -132,13 +133,12 @@ unsafe impl Growing for drywire_framer_options {
         delimiter_len: 0,
         reserved: 0,
     };
-    const LEAST: usize = 72;
 }
 
 /// One stream cut into frames by any framing.
 pub(crate) trait Codec: Send {
     /// A stream of the same framing, at its start.
-    fn fresh(&self) -> Box<dyn Codec>;
+    fn fresh(&self) -> Result<Box<dyn Codec>>;
     fn step(&mut self, avail: &[u8]) -> Step;
     fn decode(&mut self, data: &[u8], events: &mut OutArray<drywire_event>) -> Decoded;
     fn finish(&self, rest: &[u8]) -> Eof;
@@ -166,9 +166,9 @@ pub(crate) fn build(options: &drywire_framer_options) -> Result<Box<dyn Codec>> 
     match options.kind {
         DRYWIRE_FRAMING_LENGTH_PREFIX => {
             let framing = length_prefix(options, max)?;
-            Ok(Stream::boxed(framing, Some(LengthPrefix::header)))
+            Stream::boxed(framing, Some(LengthPrefix::header))
         }
-        DRYWIRE_FRAMING_LINES => Ok(Stream::boxed(lines(options, max)?, None)),
+        DRYWIRE_FRAMING_LINES => Stream::boxed(lines(options, max)?, None),
         _ => Err(DRYWIRE_ERR_RANGE),
     }
 }
@@ -261,8 +261,8 @@ impl<F: Encode + Copy + Send + 'static> Stream<F>
 where
     F::State: Send,
 {
-    fn boxed(framing: F, header: Option<HeaderOf<F>>) -> Box<dyn Codec> {
-        Box::new(Self { framing, state: F::State::default(), header })
+    fn boxed(framing: F, header: Option<HeaderOf<F>>) -> Result<Box<dyn Codec>> {
+        Ok(try_box(Self { framing, state: F::State::default(), header })?)
     }
 }
 
@@ -270,7 +270,7 @@ impl<F: Encode + Copy + Send + 'static> Codec for Stream<F>
 where
     F::State: Send,
 {
-    fn fresh(&self) -> Box<dyn Codec> {
+    fn fresh(&self) -> Result<Box<dyn Codec>> {
         Self::boxed(self.framing, self.header)
     }
 

@@ -93,8 +93,7 @@ pub unsafe extern "C" fn drywire_conn_open(
         inner.opened(id, user);
         let handle = drywire_conn { domain: domain.clone(), id, lent: Default::default() };
         // SAFETY: checked by `Out::new`.
-        unsafe { into_handle(conn, handle) };
-        Ok(DRYWIRE_OK)
+        unsafe { into_handle(conn, handle) }
     }))
 }
 
@@ -332,14 +331,25 @@ pub unsafe extern "C" fn drywire_conn_output_consume(
 
 /// The write side of the socket is shut down, as `DRYWIRE_WANT_SHUTDOWN` asked.
 ///
-/// Errors: `DRYWIRE_ERR_NULL`, `DRYWIRE_ERR_STATE`.
+/// Errors: `DRYWIRE_ERR_STATE` if it was not asked for, and between `_input_reserve` and
+/// `_input_commit`; `DRYWIRE_ERR_NULL`.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn drywire_conn_was_shut_down(
     conn: *mut drywire_conn,
     now_ns: u64,
 ) -> drywire_status {
-    // SAFETY: as above.
-    unsafe { act(conn, now_ns, |inner, id, now| inner.machine().was_shut_down(id, now)) }
+    status(unsafe {
+        // SAFETY: as above.
+        with(conn, |inner, conn| {
+            let now = inner.begin(now_ns)?;
+            let machine = inner.machine();
+            if !machine.wants(conn.id).has(Wants::SHUTDOWN) {
+                return Err(DRYWIRE_ERR_STATE);
+            }
+            machine.was_shut_down(conn.id, now);
+            Ok(DRYWIRE_OK)
+        })
+    })
 }
 
 /// Ends the connection from this side: complete requests already received are answered, everything

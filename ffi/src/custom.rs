@@ -12,7 +12,8 @@ use std::collections::VecDeque;
 
 /// One connection of a custom protocol. Requests leave it as jobs and come back as answers.
 pub(crate) struct Custom {
-    codec: Box<dyn Codec>,
+    /// None if there was no memory for it.
+    codec: Option<Box<dyn Codec>>,
     /// Requests not yet answered on the wire, oldest first, with their answer if it came early.
     owed: VecDeque<(u64, Option<Bytes>)>,
     last_input: Tick,
@@ -79,7 +80,7 @@ impl Session for Custom {
 
     fn open(cx: &mut Cx<'_, Self>, _: &Peer) -> Self {
         Self {
-            codec: cx.shared.codec.fresh(),
+            codec: cx.shared.codec.fresh().ok(),
             owed: VecDeque::new(),
             last_input: cx.now,
             idle: cx.shared.idle,
@@ -97,7 +98,8 @@ impl Session for Custom {
                 return Ok(Taken { used, stop });
             }
             let rest = &input[used..];
-            match self.codec.step(rest) {
+            let codec = self.codec.as_mut().ok_or(Fault::new(FaultKind::Refused, "no memory"))?;
+            match codec.step(rest) {
                 Step::Frame { payload, meta, consumed } => {
                     let payload = copy(payload.of(rest))?;
                     self.ask(cx, meta.kind, Payload::Frame(payload));

@@ -52,8 +52,7 @@ pub unsafe extern "C" fn drywire_framer_new(
         let codec = codec::build(&unsafe { sized::read(options) }?)?;
         let value = drywire_framer(Guarded::new(Framer { codec, need: 1, error: None }));
         // SAFETY: checked by `Out::new`.
-        unsafe { into_handle(framer, value) };
-        Ok(DRYWIRE_OK)
+        unsafe { into_handle(framer, value) }
     }))
 }
 
@@ -170,7 +169,7 @@ pub unsafe extern "C" fn drywire_framer_reset(framer: *mut drywire_framer) -> dr
     status(unsafe {
         // SAFETY: as above.
         enter(framer, |f| {
-            *f = Framer { codec: f.codec.fresh(), need: 1, error: None };
+            *f = Framer { codec: f.codec.fresh()?, need: 1, error: None };
             Ok(DRYWIRE_OK)
         })
     })

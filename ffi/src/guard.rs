@@ -83,9 +83,21 @@ pub(crate) unsafe fn free<T>(handle: *mut T) {
 ///
 /// # Safety
 /// `out` is valid for writing.
-pub(crate) unsafe fn into_handle<T>(out: *mut *mut T, value: T) {
+pub(crate) unsafe fn into_handle<T>(out: *mut *mut T, value: T) -> Result<drywire_status> {
+    let handle = Box::into_raw(try_box(value)?);
     // SAFETY: promised by the caller.
-    unsafe { out.write(Box::into_raw(Box::new(value))) };
+    unsafe { out.write(handle) };
+    Ok(drywire_status::DRYWIRE_OK)
+}
+
+/// A box, or `DRYWIRE_ERR_NOMEM` where `Box::new` would end the process.
+pub(crate) fn try_box<T>(value: T) -> Result<Box<T>> {
+    let mut one = Vec::new();
+    one.try_reserve_exact(1).map_err(|_| drywire_status::DRYWIRE_ERR_NOMEM)?;
+    one.push(value);
+    let one = Box::into_raw(one.into_boxed_slice()).cast::<T>();
+    // SAFETY: an array of one has the layout of its element, and the capacity is exactly one.
+    Ok(unsafe { Box::from_raw(one) })
 }
 
 #[cold]

@@ -57,7 +57,6 @@ unsafe impl Growing for drywire_server_options {
         linger_ns: 1_000_000_000,
         linger_bytes: 256 << 10,
     };
-    const LEAST: usize = 64;
 }
 
 impl drywire_server_options {
@@ -127,7 +126,6 @@ unsafe impl Growing for drywire_memcached_options {
         pid: 0,
         reserved: 0,
     };
-    const LEAST: usize = 48;
 }
 
 /// Settings of a custom server. Start with `drywire_custom_options_init`.
@@ -149,7 +147,6 @@ pub struct drywire_custom_options {
 unsafe impl Growing for drywire_custom_options {
     const DEFAULT: Self =
         Self { struct_size: size_of::<Self>() as u32, window: 64, idle_ns: DRYWIRE_NO_DEADLINE };
-    const LEAST: usize = 16;
 }
 
 /// What `drywire_server_get_stats` tells.
@@ -187,7 +184,6 @@ unsafe impl Growing for drywire_server_stats {
         bytes_out: 0,
         memory: 0,
     };
-    const LEAST: usize = 56;
 }
 
 /// What `drywire_server_get_memcached_stats` tells.
@@ -231,7 +227,6 @@ unsafe impl Growing for drywire_memcached_stats {
         sets: 0,
         evictions: 0,
     };
-    const LEAST: usize = 72;
 }
 
 impl drywire_memcached_stats {

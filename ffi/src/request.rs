@@ -138,7 +138,6 @@ unsafe impl Growing for drywire_memcached_request {
         reserved: 0,
         timeout_ns: 0,
     };
-    const LEAST: usize = 40 + 4 * size_of::<usize>();
 }
 
 /// Fills `request` (`size` bytes of it) with defaults; `verb` must be set.

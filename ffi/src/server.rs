@@ -70,8 +70,7 @@ pub unsafe extern "C" fn drywire_memcached_server_new(
             Engine::new(shared, limits, options.max_connections as usize);
         let inner = Inner::new(Kind::Memcached(Box::new(engine)), limits, options.debug());
         // SAFETY: checked by `Out::new`.
-        unsafe { into_handle(server, drywire_server(Arc::new(Guarded::new(inner)))) };
-        Ok(DRYWIRE_OK)
+        unsafe { into_handle(server, drywire_server(Arc::new(Guarded::new(inner)))) }
     }))
 }
 
@@ -111,8 +110,7 @@ pub unsafe extern "C" fn drywire_custom_server_new(
         let engine = Engine::new(shared, limits, options.max_connections as usize);
         let inner = Inner::new(Kind::Custom(Box::new(engine)), limits, options.debug());
         // SAFETY: checked by `Out::new`.
-        unsafe { into_handle(server, drywire_server(Arc::new(Guarded::new(inner)))) };
-        Ok(DRYWIRE_OK)
+        unsafe { into_handle(server, drywire_server(Arc::new(Guarded::new(inner)))) }
     }))
 }
 

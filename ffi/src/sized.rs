@@ -1,20 +1,21 @@
-//! Structs that may grow: they begin with their size, and only the common part is touched.
+//! Structs that may grow: they begin with their size, and only the common part is touched. They
+//! grow by multiples of 8 bytes, so a shorter one is cut between two fields or pairs of fields.
 
 use crate::status::{Result, drywire_status};
-use crate::types::{drywire_bytes, drywire_error_info};
+use crate::types::drywire_error_info;
 use drywire_status::{DRYWIRE_ERR_ABI, DRYWIRE_ERR_NULL};
 
 /// A struct of plain numbers and pointers that begins with its size as a `u32`.
 ///
 /// # Safety
-/// `repr(C)`, the first field is the `u32` size, any bits are a valid value, and there is no
-/// padding in [`Sized::DEFAULT`] that matters.
+/// `repr(C)` without padding, the first field is the `u32` size, and any bits are a valid value.
 pub(crate) unsafe trait Growing: Copy {
     /// What a caller gets who sets nothing.
     const DEFAULT: Self;
-    /// The smallest size that was ever released.
-    const LEAST: usize;
 }
+
+/// The least size of any of them: the size and one more number.
+const LEAST: usize = 8;
 
 /// Reads a caller's struct: fields beyond its size have their defaults. NULL is all defaults.
 ///
@@ -28,7 +29,7 @@ pub(crate) unsafe fn read<T: Growing>(from: *const T) -> Result<T> {
     // SAFETY: promised by the caller.
     let size = unsafe { from.cast::<u32>().read() } as usize;
     let known = size_of::<T>();
-    if size < T::LEAST {
+    if size < LEAST {
         return Err(DRYWIRE_ERR_ABI);
     }
     for at in known..size {
@@ -38,7 +39,7 @@ pub(crate) unsafe fn read<T: Growing>(from: *const T) -> Result<T> {
         }
     }
     // SAFETY: both are at least this long; any bits are a valid `T`.
-    unsafe { (&raw mut value).cast::<u8>().copy_from(from.cast(), size.min(known)) };
+    unsafe { (&raw mut value).cast::<u8>().copy_from(from.cast(), size.min(known) & !7) };
     Ok(value)
 }
 
@@ -53,10 +54,10 @@ pub(crate) unsafe fn write<T: Growing>(to: *mut T, value: &T) -> Result<()> {
     }
     // SAFETY: promised by the caller.
     let size = unsafe { to.cast::<u32>().read() } as usize;
-    if size < T::LEAST {
+    if size < LEAST {
         return Err(DRYWIRE_ERR_ABI);
     }
-    let size = size.min(size_of::<T>());
+    let size = size.min(size_of::<T>()) & !7;
     // SAFETY: both are at least this long.
     unsafe {
         to.cast::<u8>().copy_from((&raw const *value).cast(), size);
@@ -73,14 +74,14 @@ pub(crate) unsafe fn init<T: Growing>(to: *mut T, size: usize) -> Result<drywire
     if to.is_null() {
         return Err(DRYWIRE_ERR_NULL);
     }
-    let Some(size32) = u32::try_from(size).ok().filter(|_| size >= T::LEAST) else {
+    let Some(size32) = u32::try_from(size).ok().filter(|_| size >= LEAST) else {
         return Err(DRYWIRE_ERR_ABI);
     };
     let value = T::DEFAULT;
     // SAFETY: the caller's struct has `size` bytes, ours its own.
     unsafe {
         to.cast::<u8>().write_bytes(0, size);
-        to.cast::<u8>().copy_from((&raw const value).cast(), size.min(size_of::<T>()));
+        to.cast::<u8>().copy_from((&raw const value).cast(), size.min(size_of::<T>()) & !7);
         to.cast::<u32>().write(size32);
     }
     Ok(drywire_status::DRYWIRE_OK)
@@ -89,5 +90,4 @@ pub(crate) unsafe fn init<T: Growing>(to: *mut T, size: usize) -> Result<drywire
 // SAFETY: plain numbers and pointers in C order.
 unsafe impl Growing for drywire_error_info {
     const DEFAULT: Self = Self::none();
-    const LEAST: usize = 40 + size_of::<drywire_bytes>();
 }

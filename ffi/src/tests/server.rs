@@ -263,7 +263,18 @@ fn options_are_checked_and_may_be_of_another_age() {
     ] {
         assert_eq!(refuse(options), DRYWIRE_ERR_RANGE, "{options:?}");
     }
-    assert_eq!(refuse(drywire_server_options { struct_size: 60, ..defaults() }), DRYWIRE_ERR_ABI);
+    assert_eq!(refuse(drywire_server_options { struct_size: 7, ..defaults() }), DRYWIRE_ERR_ABI);
+
+    // A program of the past knows less: what it does not know has its default.
+    let past = drywire_server_options {
+        struct_size: 16,
+        messages_per_turn: 1,
+        linger_bytes: u64::MAX,
+        ..defaults()
+    };
+    let conn = memcached(&past).open(1);
+    assert_eq!(conn.feed(b"version\r\nversion\r\n"), (DRYWIRE_OK, 18));
+    assert_ne!(conn.wants() & DRYWIRE_WANT_AGAIN, 0, "one message a turn");
 
     // A program of the future passes more; fine as long as it does not use it.
     #[repr(C)]

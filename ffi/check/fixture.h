@@ -1,0 +1,154 @@
+/* SPDX-License-Identifier: MIT OR Apache-2.0
+ *
+ * One of each handle, in use, for the generated programs: misuse.c and panic.c.
+ */
+#ifndef FIXTURE_H
+#define FIXTURE_H
+
+#include <drywire.h>
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+typedef struct fixture {
+    drywire_framer *framer, *made_framer;
+    drywire_server *server, *memcached, *made_server;
+    drywire_conn *conn, *over, *made_conn;
+    drywire_client *client, *over_client, *made_client;
+    drywire_framer_options framer_options;
+    drywire_server_options server_options;
+    drywire_memcached_options memcached_options;
+    drywire_custom_options custom_options;
+    drywire_client_options client_options;
+    drywire_memcached_request request;
+    drywire_server_stats server_stats;
+    drywire_memcached_stats memcached_stats;
+    drywire_client_stats client_stats;
+    drywire_error_info info;
+    drywire_bytes key;
+    drywire_event events[4];
+    drywire_ready ready[4];
+    drywire_iov iov[4];
+    uint64_t numbers[4];
+    uint64_t id, token;
+    size_t n[10];
+    uint8_t *room;
+    uint8_t input[16], output[64];
+} fixture;
+
+static int failures;
+
+/* What a call gave: a status, or any other value. */
+typedef struct given {
+    int is_status;
+    int32_t status;
+} given;
+
+static inline given status(drywire_status status) {
+    given g = {1, (int32_t)status};
+    return g;
+}
+
+static inline given value(uint64_t any) {
+    given g = {0, (int32_t)(any & 0x7fffffff)};
+    return g;
+}
+
+static inline given nothing(int zero) {
+    return value((uint64_t)zero);
+}
+
+#define ANY 1
+#define IS_NULL (g.status == DRYWIRE_ERR_NULL)
+#define NOT_NULL (g.status != DRYWIRE_ERR_NULL)
+#define IS_ABI (g.status == DRYWIRE_ERR_ABI)
+#define FAILS (g.status < 0)
+#define NO_MISUSE (g.status > -1 || g.status < -99)
+#define IS_PANIC (g.status == DRYWIRE_ERR_PANIC)
+#define IS_POISONED (g.status == DRYWIRE_ERR_POISONED)
+
+/* Every status has a name, and nothing but NULL handles and the panic tests gives a fatal one. */
+#define CASE_HERE(what, expected, call)                                                            \
+    {                                                                                              \
+        given g = call;                                                                            \
+        if (!(expected) || (g.is_status && strcmp(drywire_status_name(g.status), "DRYWIRE_UNKNOWN") == 0)) { \
+            fprintf(stderr, "%s: gave %s\n", what, drywire_status_name(g.status));                 \
+            failures++;                                                                            \
+        }                                                                                          \
+        cases++;                                                                                   \
+    }
+#define CASE(what, expected, call)                                                                 \
+    fresh(f);                                                                                      \
+    CASE_HERE(what, expected, call)
+
+static void must(int ok, const char *what) {
+    if (!ok) {
+        fprintf(stderr, "fixture: %s\n", what);
+        exit(3);
+    }
+}
+
+static void fixture_free(fixture *f) {
+    /* The server first: the order must not matter. */
+    drywire_server_free(f->server);
+    drywire_server_free(f->memcached);
+    drywire_server_free(f->made_server);
+    drywire_conn_free(f->conn);
+    drywire_conn_free(f->over);
+    drywire_conn_free(f->made_conn);
+    drywire_framer_free(f->framer);
+    drywire_framer_free(f->made_framer);
+    drywire_client_free(f->client);
+    drywire_client_free(f->over_client);
+    drywire_client_free(f->made_client);
+}
+
+static void fixture_make(fixture *f) {
+    static const uint8_t request[] = "request\nrest";
+    size_t consumed, n;
+    memset(f, 0, sizeof *f);
+    drywire_framer_options_init(&f->framer_options, sizeof f->framer_options);
+    drywire_server_options_init(&f->server_options, sizeof f->server_options);
+    drywire_memcached_options_init(&f->memcached_options, sizeof f->memcached_options);
+    drywire_custom_options_init(&f->custom_options, sizeof f->custom_options);
+    drywire_client_options_init(&f->client_options, sizeof f->client_options);
+    drywire_memcached_request_init(&f->request, sizeof f->request);
+    f->memcached_options.memory = 1 << 20;
+    f->memcached_options.item_max = 1 << 16;
+    f->framer_options.kind = DRYWIRE_FRAMING_LENGTH_PREFIX;
+    f->framer_options.max_payload = 100;
+    must(drywire_framer_new(&f->framer_options, &f->framer) == 0, "framer");
+    f->framer_options.kind = DRYWIRE_FRAMING_LINES;
+    must(drywire_custom_server_new(&f->server_options, &f->framer_options, &f->custom_options,
+                                   &f->server) == 0, "server");
+    must(drywire_memcached_server_new(&f->server_options, &f->memcached_options, &f->memcached) == 0,
+         "memcached");
+    must(drywire_conn_open(f->server, 1, f, &f->conn) == 0, "conn");
+    must(drywire_conn_open(f->server, 1, f, &f->over) == 0, "over");
+    must(drywire_conn_abort(f->over, 1, DRYWIRE_TRANSPORT_RESET) == 0, "abort");
+    must(drywire_conn_feed(f->conn, 1, request, 12, &consumed) == 0, "feed");
+    must(drywire_server_poll(f->server, f->events, 4, &n) == 0 && n == 1, "poll");
+    f->id = f->events[0].id;
+    f->token = f->events[0].num;
+    f->numbers[0] = f->id;
+    must(drywire_memcached_client_new(&f->client_options, &f->client) == 0, "client");
+    must(drywire_memcached_client_new(&f->client_options, &f->over_client) == 0, "over client");
+    must(drywire_client_eof(f->over_client) == 0, "eof");
+    f->key.data = (const uint8_t *)"key";
+    f->key.len = 3;
+    f->request.verb = DRYWIRE_MEMCACHED_GET;
+    f->request.keys = &f->key;
+    f->request.key_count = 1;
+    f->server_stats.struct_size = sizeof f->server_stats;
+    f->memcached_stats.struct_size = sizeof f->memcached_stats;
+    f->client_stats.struct_size = sizeof f->client_stats;
+    f->info.struct_size = sizeof f->info;
+}
+
+static void fresh(fixture *f) {
+    fixture_free(f);
+    fixture_make(f);
+}
+
+#endif

@@ -67,6 +67,15 @@ pub fn batch<F: Framing>(
     let mut done = Batch::default();
     while done.count < out.len() {
         let start = done.consumed;
+        if let Some(frame) = framing.glance(state, &mut ahead, buf, start)
+            && let Some(place) = out.get_mut(done.count)
+        {
+            done.consumed += frame.consumed;
+            done.count += 1;
+            let (payload, len) = (start + frame.payload.start, frame.payload.len());
+            *place = FrameRef { start, payload, len, end: done.consumed, meta: frame.meta };
+            continue;
+        }
         match framing.step_in(state, &mut ahead, buf, start) {
             Step::Frame { payload, meta, consumed } => {
                 done.consumed += consumed;

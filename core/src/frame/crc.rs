@@ -16,14 +16,14 @@ const LONG: usize = 64;
 /// ```
 /// assert_eq!(drywire::frame::tlv::crc32c(b"123456789"), 0xE306_9283);
 /// ```
-#[inline]
+#[inline(always)]
 #[must_use]
 pub fn crc32c(bytes: &[u8]) -> u32 {
     crc32c_append(0, bytes)
 }
 
 /// CRC-32C of what `crc` is the CRC of, followed by `bytes`.
-#[inline]
+#[inline(always)]
 #[must_use]
 pub fn crc32c_append(crc: u32, bytes: &[u8]) -> u32 {
     examined(bytes.len());
@@ -35,6 +35,7 @@ pub fn crc32c_append(crc: u32, bytes: &[u8]) -> u32 {
 }
 
 #[cfg(feature = "std")]
+#[inline(never)]
 fn long(crc: u32, bytes: &[u8]) -> u32 {
     let algorithm = crc_fast::CrcAlgorithm::Crc32Iscsi;
     let mut digest = crc_fast::Digest::new_with_init_state(algorithm, u64::from(!crc));
@@ -73,7 +74,7 @@ const fn tables() -> [[u32; 256]; 16] {
 }
 
 /// The register after `bytes`.
-#[inline]
+#[inline(always)]
 fn short(mut register: u32, bytes: &[u8]) -> u32 {
     let (blocks, rest) = bytes.as_chunks::<16>();
     for block in blocks {

@@ -118,7 +118,7 @@ pub trait Encode: Framing {
     ///
     /// # Errors
     /// As [`encoded_len`](Encode::encoded_len); nothing is appended then.
-    #[inline]
+    #[inline(always)]
     fn encode<S: Sink>(
         &self,
         meta: Meta,
@@ -135,7 +135,7 @@ pub trait Encode: Framing {
     /// # Errors
     /// [`EncodeError::NoRoom`] with the size needed; otherwise as
     /// [`encoded_len`](Encode::encoded_len). Nothing is written then.
-    #[inline]
+    #[inline(always)]
     fn encode_slice(
         &self,
         meta: Meta,
@@ -156,7 +156,7 @@ struct Fill<'a> {
 }
 
 impl Sink for Fill<'_> {
-    #[inline]
+    #[inline(always)]
     fn put(&mut self, bytes: &[u8]) {
         if let Some(to) = self.room.get_mut(self.at..self.at + bytes.len()) {
             to.copy_from_slice(bytes);
@@ -191,7 +191,7 @@ impl Header {
     }
 
     /// Appends `bytes`; codecs check that their headers fit when they are configured.
-    #[inline]
+    #[inline(always)]
     pub(super) fn push(&mut self, bytes: &[u8]) {
         let at = usize::from(self.len);
         if let Some(to) = self.bytes.get_mut(at..at + bytes.len()) {
@@ -210,7 +210,7 @@ impl Header {
 impl Deref for Header {
     type Target = [u8];
 
-    #[inline]
+    #[inline(always)]
     fn deref(&self) -> &[u8] {
         self.bytes.get(..usize::from(self.len)).unwrap_or_default()
     }

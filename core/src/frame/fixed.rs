@@ -18,7 +18,7 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
-use super::{ConfigError, Encode, EncodeError, Eof, Framing, Meta, Sink, Span, Step, need};
+use super::{ConfigError, Encode, EncodeError, Eof, Framing, Glance, Meta, Sink, Span, Step, need};
 
 /// Records of `n` bytes each.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,6 +59,16 @@ impl Framing for Fixed {
         state.pos += self.len as u64;
         let payload = Span { start: 0, end: self.len };
         Step::Frame { payload, meta: Meta::default(), consumed: self.len }
+    }
+
+    #[inline(always)]
+    fn glance(&self, state: &mut State, _: &mut (), block: &[u8], from: usize) -> Option<Glance> {
+        if block.len().saturating_sub(from) < self.len {
+            return None;
+        }
+        state.pos += self.len as u64;
+        let payload = Span { start: 0, end: self.len };
+        Some(Glance { payload, meta: Meta::default(), consumed: self.len })
     }
 
     fn finish(&self, _: &State, rest: &[u8]) -> Eof {

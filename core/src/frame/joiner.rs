@@ -22,6 +22,7 @@ pub struct Joiner<F: Framing> {
     /// Bytes of earlier chunks, from `head` on not yet consumed.
     carry: Vec<u8>,
     head: usize,
+    /// Bytes to come before anything can be said of the carried ones; zero if something can be.
     needed: usize,
     failed: Option<FrameError>,
 }
@@ -55,16 +56,35 @@ impl<F: Framing> Joiner<F> {
             return 0;
         }
         if self.head < self.carry.len() {
-            match self.straddle(chunk, &mut used, &mut each) {
-                ControlFlow::Continue(()) => {}
-                ControlFlow::Break(()) => return used,
+            if chunk.len() < self.needed {
+                self.needed -= chunk.len();
+                self.keep(chunk);
+                return chunk.len();
+            }
+            match self.straddle(chunk, &mut each) {
+                ControlFlow::Continue(taken) => used = taken,
+                ControlFlow::Break(taken) => return taken,
             }
         }
         let mut ahead = F::Lookahead::default();
         loop {
             let at = self.framing.position(&self.state);
+            let glance = self.framing.glance(&mut self.state, &mut ahead, chunk, used);
+            if let Some(frame) = glance
+                && let Some(bytes) = chunk.get(used..used + frame.consumed)
+            {
+                used += frame.consumed;
+                let payload = frame.payload.of(bytes);
+                if each(Ok(Frame { at, bytes, payload, meta: frame.meta })).is_break() {
+                    return used;
+                }
+                continue;
+            }
             let rest = chunk.get(used..).unwrap_or_default();
-            match self.framing.step_in(&mut self.state, &mut ahead, chunk, used) {
+            let mut later = core::mem::take(&mut ahead);
+            let step = self.framing.step_in(&mut self.state, &mut later, chunk, used);
+            ahead = later;
+            match step {
                 Step::Frame { payload, meta, consumed } => {
                     let bytes = rest.get(..consumed).unwrap_or_default();
                     used += consumed;
@@ -151,13 +171,30 @@ impl<F: Framing> Joiner<F> {
     }
 
     /// Works through the carried bytes, adding pieces of `chunk` until what straddles is decided.
-    fn straddle<E>(&mut self, chunk: &[u8], used: &mut usize, each: &mut E) -> ControlFlow<()>
+    /// Gives the bytes of the chunk that were taken.
+    fn straddle<E>(&mut self, chunk: &[u8], each: &mut E) -> ControlFlow<usize, usize>
     where
         E: FnMut(Result<Frame<'_>, FrameError>) -> ControlFlow<()>,
     {
         // Bytes of the chunk in the carry: they are given back when a frame ends among them.
         let mut lent = 0;
         loop {
+            if self.needed > 0 {
+                let left = chunk.get(lent..).unwrap_or_default();
+                if left.is_empty() {
+                    return ControlFlow::Break(chunk.len());
+                }
+                let pending = self.buffered();
+                let room = self.framing.max_pending().saturating_sub(pending).max(1);
+                // What is known to be missing; else a part of what is there, so that the work of
+                // copying and the number of looks both stay small.
+                let unknown = if self.needed == 1 { PIECE.max(pending / 4) } else { 0 };
+                let piece = self.needed.max(unknown).min(room);
+                let piece = left.get(..piece).unwrap_or(left);
+                lent += piece.len();
+                self.keep(piece);
+                self.needed = 0;
+            }
             let at = self.framing.position(&self.state);
             let rest = self.carry.get(self.head..).unwrap_or_default();
             let flow = match self.framing.step(&mut self.state, rest) {
@@ -172,41 +209,34 @@ impl<F: Framing> Joiner<F> {
                 }
                 Step::Need(more) => {
                     self.needed = more.get();
-                    let left = chunk.get(lent..).unwrap_or_default();
-                    if left.is_empty() {
-                        *used = chunk.len();
-                        return ControlFlow::Break(());
-                    }
-                    let pending = self.carry.len() - self.head;
-                    let room = self.framing.max_pending().saturating_sub(pending);
-                    let piece = more.get().max(pending).max(PIECE).min(room.max(1));
-                    let piece = left.get(..piece).unwrap_or(left);
-                    lent += piece.len();
-                    self.keep(piece);
-                    ControlFlow::Continue(())
+                    continue;
                 }
                 Step::Error { error, consumed } => {
                     self.head += consumed;
                     self.give(error, each)
                 }
             };
-            let pending = self.carry.len() - self.head;
+            let pending = self.buffered();
             if pending <= lent {
                 // All that came before this chunk is consumed: go on inside the chunk.
-                *used = lent - pending;
+                let taken = lent - pending;
                 self.carry.clear();
                 self.head = 0;
-                return flow;
+                return match flow {
+                    ControlFlow::Continue(()) => ControlFlow::Continue(taken),
+                    ControlFlow::Break(()) => ControlFlow::Break(taken),
+                };
             }
             if flow.is_break() {
                 // Earlier bytes are still waiting: keep those of the chunk out of the carry.
                 self.carry.truncate(self.carry.len() - lent);
-                return flow;
+                return ControlFlow::Break(0);
             }
         }
     }
 
     /// Appends to the carry: by doubling, never past what one frame may need.
+    #[inline]
     fn keep(&mut self, bytes: &[u8]) {
         if bytes.is_empty() {
             return;

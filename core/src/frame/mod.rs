@@ -98,7 +98,7 @@ pub trait Framing {
 
     /// What a walk over one contiguous block may remember about *that block* (search results a
     /// step already paid for). Start each block with the default.
-    type Lookahead: Default;
+    type Lookahead: Default + Debug;
 
     /// Looks at the front of the stream and says what is there.
     ///
@@ -112,7 +112,7 @@ pub trait Framing {
     /// [`step`](Framing::step) on `block[from..]` for a caller that walks one block in place.
     ///
     /// Gives exactly what `step` gives; `ahead` only saves searching the block again.
-    #[inline]
+    #[inline(always)]
     fn step_in(
         &self,
         state: &mut Self::State,
@@ -122,6 +122,24 @@ pub trait Framing {
     ) -> Step {
         let _ = ahead;
         self.step(state, block.get(from..).unwrap_or_default())
+    }
+
+    /// The frame at `block[from..]`, if it is whole and good and nothing unusual stands before
+    /// it. `None` says nothing at all: ask [`step_in`](Framing::step_in).
+    ///
+    /// A walk asks this first. It is the part of a step that is worth inlining: its result stays
+    /// in registers, where a [`Step`] would go through memory, and for small frames that costs
+    /// more than reading them.
+    #[inline(always)]
+    fn glance(
+        &self,
+        state: &mut Self::State,
+        ahead: &mut Self::Lookahead,
+        block: &[u8],
+        from: usize,
+    ) -> Option<Glance> {
+        let _ = (state, ahead, block, from);
+        None
     }
 
     /// Judges the end of input: `rest` are the bytes left after the last step (which said
@@ -155,9 +173,9 @@ pub enum Step {
         /// How many bytes to drop.
         consumed: usize,
     },
-    /// No frame can be complete before at least this many *more* bytes arrive. Exact where the
-    /// length is known, never more than [`Framing::max_pending`] in all, and no reason to
-    /// allocate: the peer may never send them, or the next byte may be wrong.
+    /// Neither a frame nor an error can come before this many *more* bytes are there, so that
+    /// there is no use in asking. Exact where a length is known, never more than
+    /// [`Framing::max_pending`] in all, and no reason to allocate: the peer may never send them.
     Need(NonZeroUsize),
     /// The stream breaks the format here.
     Error {
@@ -167,6 +185,25 @@ pub enum Step {
         /// same error at once.
         consumed: usize,
     },
+}
+
+/// A frame that [`Framing::glance`] saw; the parts of [`Step::Frame`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Glance {
+    /// The message inside the frame, relative to where the frame begins.
+    pub payload: Span,
+    /// What the header or terminator said besides the length.
+    pub meta: Meta,
+    /// The whole frame.
+    pub consumed: usize,
+}
+
+impl From<Glance> for Step {
+    #[inline(always)]
+    fn from(glance: Glance) -> Self {
+        let Glance { payload, meta, consumed } = glance;
+        Self::Frame { payload, meta, consumed }
+    }
 }
 
 /// A range of bytes, relative to the bytes a step was given.
@@ -180,7 +217,7 @@ pub struct Span {
 
 impl Span {
     /// The bytes of the span in `avail`, which must be what the step was given.
-    #[inline]
+    #[inline(always)]
     #[must_use]
     pub fn of<'a>(&self, avail: &'a [u8]) -> &'a [u8] {
         avail.get(self.start..self.end).unwrap_or_default()

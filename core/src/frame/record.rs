@@ -197,7 +197,8 @@ impl Framing for Records {
                 }
             }
             let Some(header) = avail.first_chunk::<HEADER>() else {
-                return need(avail.len(), HEADER + LEAST);
+                let decisive = if avail.len() < 2 && self.version.is_some() { 2 } else { HEADER };
+                return need(avail.len(), decisive);
             };
             examined(HEADER);
             let len = u16::from_be_bytes([header[2], header[3]]);

@@ -9,7 +9,10 @@ use super::track::examined;
 const BLOCK: usize = 64;
 
 /// After this many blocks without a hit, lines are long and memchr is faster.
-const SHORT: usize = 8;
+const SHORT: usize = 4;
+
+/// With fewer bytes than this left, a plain loop is faster.
+const FEW: usize = 16;
 
 /// What is searched for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,10 +29,28 @@ pub(super) enum Needles {
 /// The hits in one stretch of a block that were found and not yet used.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Lookahead {
-    /// The stretch, as positions in the block; bit 0 of the mask is `start`.
+    /// Where the stretch begins in the block; bit 0 of the mask is this place.
     start: usize,
-    end: usize,
+    /// Zero if nothing is known.
     mask: u64,
+    /// The last hit was far from the one before it.
+    far: bool,
+}
+
+/// The lookahead after a search, and the hit.
+type Found = (Lookahead, Option<usize>);
+
+impl Lookahead {
+    /// The next known hit at or after `from`.
+    #[inline(always)]
+    pub(super) fn next(&self, from: usize) -> Option<usize> {
+        let offset = from.wrapping_sub(self.start);
+        if offset >= BLOCK {
+            return None;
+        }
+        let mask = self.mask >> offset;
+        (mask != 0).then(|| from + mask.trailing_zeros() as usize)
+    }
 }
 
 impl Needles {
@@ -74,7 +95,7 @@ impl Needles {
 
     /// The first hit at or after `from`. Looks no further than about `to`: `None` says that there
     /// is no hit before it.
-    #[inline]
+    #[inline(always)]
     pub(super) fn find(
         &self,
         ahead: &mut Lookahead,
@@ -82,64 +103,75 @@ impl Needles {
         from: usize,
         to: usize,
     ) -> Option<usize> {
-        let mut from = from;
-        if from >= ahead.start && from < ahead.end {
-            let mask = ahead.mask >> (from - ahead.start);
-            if mask != 0 {
-                return Some(from + mask.trailing_zeros() as usize);
-            }
-            from = ahead.end;
+        if let Some(hit) = ahead.next(from) {
+            return Some(hit);
         }
-        self.refill(ahead, block, from, to)
+        // The lookahead goes in and comes out by value: it may stay in registers meanwhile.
+        let found;
+        (*ahead, found) = self.refill(*ahead, block, from, to);
+        found
     }
 
-    /// [`find`](Self::find) where nothing is known yet.
+    /// [`find`](Self::find) where nothing is known yet. Each kind of needles has its own loop, or
+    /// the compiler would set up all of them for each search.
     #[inline]
-    fn refill(&self, ahead: &mut Lookahead, block: &[u8], from: usize, to: usize) -> Option<usize> {
-        let mut at = from;
-        for _ in 0..SHORT {
-            if at >= to {
-                return None;
+    fn refill(&self, ahead: Lookahead, block: &[u8], from: usize, to: usize) -> Found {
+        // What the last mask covered has no hit from here on.
+        let covered = ahead.mask != 0 && from.wrapping_sub(ahead.start) < BLOCK;
+        let from = if covered { ahead.start + BLOCK } else { from };
+        match self {
+            Self::One(a) => self.refill_with(ahead, block, from, to, |b| equal(b, [*a])),
+            Self::Two(a, b) => self.refill_with(ahead, block, from, to, |x| equal(x, [*a, *b])),
+            Self::Three(a, b, c) => {
+                self.refill_with(ahead, block, from, to, |x| equal(x, [*a, *b, *c]))
             }
-            let mask = self.mask(block, at);
+            Self::Few(few) => self.refill_with(ahead, block, from, to, |x| equal(x, *few)),
+            Self::Set(set) => self.refill_with(ahead, block, from, to, |x| {
+                let bit = |mask, (i, &byte)| mask | (u64::from(contains(set, byte)) << i);
+                x.iter().enumerate().fold(0, bit)
+            }),
+        }
+    }
+
+    #[inline(never)]
+    fn refill_with(
+        &self,
+        ahead: Lookahead,
+        block: &[u8],
+        from: usize,
+        to: usize,
+        mask_of: impl Fn(&[u8; BLOCK]) -> u64,
+    ) -> Found {
+        let mut at = from;
+        for _ in 0..if ahead.far { 0 } else { SHORT } {
+            let rest = block.get(at..).unwrap_or_default();
+            if at >= to || rest.len() < FEW {
+                break;
+            }
+            let mask = match rest.first_chunk::<BLOCK>() {
+                Some(full) => mask_of(full),
+                None => {
+                    let mut padded = [0; BLOCK];
+                    padded[..rest.len()].copy_from_slice(rest);
+                    mask_of(&padded) & ((1 << rest.len()) - 1)
+                }
+            };
+            examined(rest.len().min(BLOCK));
             if mask != 0 {
-                *ahead = Lookahead { start: at, end: block.len().min(at + BLOCK), mask };
-                return Some(at + mask.trailing_zeros() as usize);
+                let hit = at + mask.trailing_zeros() as usize;
+                return (Lookahead { start: at, mask, far: false }, Some(hit));
             }
             at += BLOCK;
         }
-        let hit = self.find_far(block.get(at..to)?)? + at;
-        let mask = self.mask(block, hit);
-        *ahead = Lookahead { start: hit, end: block.len().min(hit + BLOCK), mask };
-        Some(hit)
-    }
-
-    /// The hits among the (at most 64) bytes at `at`.
-    #[inline]
-    fn mask(&self, block: &[u8], at: usize) -> u64 {
-        let rest = block.get(at..).unwrap_or_default();
-        if let Some(full) = rest.first_chunk::<BLOCK>() {
-            examined(BLOCK);
-            return self.mask_of(full);
+        let Some(rest) = block.get(at..to) else { return (ahead, None) };
+        if rest.len() < FEW {
+            let hit = rest.iter().position(|&byte| self.contain(byte));
+            examined(hit.map_or(rest.len(), |i| i + 1));
+            return (ahead, hit.map(|i| at + i));
         }
-        examined(rest.len());
-        let mut padded = [0; BLOCK];
-        padded[..rest.len()].copy_from_slice(rest);
-        self.mask_of(&padded) & ((1 << rest.len()) - 1)
-    }
-
-    #[inline]
-    fn mask_of(&self, block: &[u8; BLOCK]) -> u64 {
-        match self {
-            Self::One(a) => equal(block, [*a]),
-            Self::Two(a, b) => equal(block, [*a, *b]),
-            Self::Three(a, b, c) => equal(block, [*a, *b, *c]),
-            Self::Few(few) => equal(block, *few),
-            Self::Set(set) => {
-                let bit = |mask, (i, &byte)| mask | (u64::from(contains(set, byte)) << i);
-                block.iter().enumerate().fold(0, bit)
-            }
-        }
+        let hit = self.find_far(rest).map(|i| at + i);
+        let far = hit.is_some_and(|hit| hit - from >= SHORT * BLOCK);
+        (Lookahead { far, ..ahead }, hit)
     }
 
     fn find_far(&self, bytes: &[u8]) -> Option<usize> {
@@ -167,7 +199,7 @@ fn contains(set: &[u64; 4], byte: u8) -> bool {
 }
 
 /// A bit for each byte of `block` that is one of `needles`.
-#[inline]
+#[inline(always)]
 fn equal<const N: usize>(block: &[u8; BLOCK], needles: [u8; N]) -> u64 {
     let (lanes, _) = block.as_chunks::<16>();
     let needles = needles.map(u8x16::splat);

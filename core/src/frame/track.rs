@@ -23,7 +23,7 @@ pub(super) struct Track {
 
 impl Track {
     /// Whether there is something to settle before looking for a frame.
-    #[inline]
+    #[inline(always)]
     pub(super) fn busy(&self) -> bool {
         (self.skip | u64::from(self.fault)) != 0
     }
@@ -44,7 +44,7 @@ impl Track {
     }
 
     /// The first `consumed` bytes are a frame or skipped.
-    #[inline]
+    #[inline(always)]
     pub(super) fn advance(&mut self, consumed: usize) {
         self.pos += consumed as u64;
     }

@@ -61,6 +61,8 @@ pub fn stepped<F: Framing>(framing: &F, input: &[u8], cuts: &[usize]) -> Told {
     let (mut events, mut fed_at) = (Vec::new(), Vec::new());
     let mut consumed_total = 0;
     let mut failed = false;
+    // Nothing may be told before this many bytes are fed.
+    let mut quiet = 0;
     for fed in cuts.iter().copied().chain([input.len()]) {
         let mut steps = 0;
         while !failed {
@@ -68,7 +70,9 @@ pub fn stepped<F: Framing>(framing: &F, input: &[u8], cuts: &[usize]) -> Told {
             assert_eq!(framing.position(&state), consumed_total as u64, "position");
             steps += 1;
             assert!(steps <= input.len() + 2, "more steps than bytes");
-            match framing.step(&mut state, avail) {
+            let step = framing.step(&mut state, avail);
+            assert!(matches!(step, Step::Need(_)) || fed >= quiet, "{step:?} before byte {quiet}");
+            match step {
                 Step::Frame { payload, meta, consumed } => {
                     assert!((1..=avail.len()).contains(&consumed), "frame of {consumed} bytes");
                     assert!(payload.start <= payload.end && payload.end <= consumed);
@@ -92,6 +96,7 @@ pub fn stepped<F: Framing>(framing: &F, input: &[u8], cuts: &[usize]) -> Told {
                         avail.len(),
                         framing.max_pending()
                     );
+                    quiet = fed + more.get();
                     break;
                 }
                 Step::Error { error, consumed } => {

@@ -212,7 +212,7 @@ fn a_count_without_data_holds_nothing_and_waits() {
     let told = check(&Resp::replies().max_count(1 << 30), b"*1000000000\r\n", 0);
     assert_eq!((told.events.len(), told.eof), (0, Eof::Partial { have: 13, need: 14 }));
     let told = check(&Resp::replies(), b"$1000000\r\n", 0);
-    assert_eq!(told.eof, Eof::Partial { have: 10, need: 10 + 1_000_002 });
+    assert_eq!(told.eof, Eof::Partial { have: 10, need: 10 + 1_000_001 });
 }
 
 #[test]

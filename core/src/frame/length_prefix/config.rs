@@ -19,8 +19,12 @@ pub struct LengthPrefix {
     /// the varint itself.
     pub(super) strip: u32,
     pub(super) keep_header: bool,
+    /// How the field is read.
+    pub(super) load: Load,
     /// `payload = value + delta`, for values in `least ..= least + span`.
     pub(super) delta: i64,
+    /// `frame = value + bias`, for a varint without the varint itself.
+    pub(super) bias: i64,
     pub(super) least: u64,
     pub(super) span: u64,
     pub(super) max: usize,
@@ -49,6 +53,7 @@ pub enum Width {
 
 impl Width {
     /// Bytes of a fixed width; `None` for a varint.
+    #[inline(always)]
     #[must_use]
     pub const fn fixed(self) -> Option<u8> {
         match self {
@@ -81,6 +86,38 @@ impl Width {
             Self::U24 => 0xff_ffff,
             Self::U32 | Self::Varint32 => 0xffff_ffff,
             Self::U64 | Self::Varint64 => u64::MAX,
+        }
+    }
+}
+
+/// Width and byte order in one, so that reading a field is one jump and no arithmetic.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Load {
+    U8,
+    U16Be,
+    U16Le,
+    U24Be,
+    U24Le,
+    U32Be,
+    U32Le,
+    U64Be,
+    U64Le,
+    Varint,
+}
+
+impl Load {
+    const fn of(width: Width, big_endian: bool) -> Self {
+        match (width, big_endian) {
+            (Width::U8, _) => Self::U8,
+            (Width::U16, true) => Self::U16Be,
+            (Width::U16, false) => Self::U16Le,
+            (Width::U24, true) => Self::U24Be,
+            (Width::U24, false) => Self::U24Le,
+            (Width::U32, true) => Self::U32Be,
+            (Width::U32, false) => Self::U32Le,
+            (Width::U64, true) => Self::U64Be,
+            (Width::U64, false) => Self::U64Le,
+            (Width::Varint32 | Width::Varint64, _) => Self::Varint,
         }
     }
 }
@@ -192,7 +229,9 @@ impl LengthPrefix {
             header: width.fixed().map_or(0, u32::from),
             strip: width.fixed().map_or(0, u32::from),
             keep_header: false,
+            load: Load::of(width, big_endian),
             delta: 0,
+            bias: width.fixed().map_or(0, i64::from),
             least: 0,
             span: max as u64,
             max,
@@ -327,7 +366,9 @@ impl Builder {
             header,
             strip,
             keep_header: self.keep_header,
+            load: Load::of(self.width, self.big_endian),
             delta,
+            bias: delta + i64::from(header),
             least,
             span: self.max as u64 - smallest,
             max: self.max,

@@ -1,9 +1,10 @@
 //! Reading length-prefixed frames.
 
-use super::varint::{Partial, Read};
+use super::config::Load;
+use super::varint::{self, Partial, Read};
 use super::{LengthPrefix, Oversize};
 use crate::frame::track::{Track, examined};
-use crate::frame::{Eof, ErrorKind, Framing, Meta, Span, Step, need};
+use crate::frame::{Eof, ErrorKind, Framing, Glance, Meta, Span, Step, need};
 
 /// What a [`LengthPrefix`] remembers between steps.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -27,17 +28,43 @@ impl Framing for LengthPrefix {
 
     #[inline]
     fn step(&self, state: &mut State, avail: &[u8]) -> Step {
-        if state.track.busy() {
-            return state.track.settle(avail.len());
+        match self.glance(state, &mut (), avail, 0) {
+            Some(frame) => frame.into(),
+            None => self.step_slow(state, avail),
         }
-        if state.field & AWAITED != 0 {
-            let field = usize::from(state.field & !AWAITED);
-            return self.complete(state, avail, field, state.value as usize);
+    }
+
+    /// The next frame cannot be looked at before this one's end is known: that chain (load, swap,
+    /// add) is the time a small frame takes, so nothing else is in it.
+    #[inline(always)]
+    fn glance(&self, state: &mut State, _: &mut (), block: &[u8], from: usize) -> Option<Glance> {
+        if state.track.busy() || state.field != 0 {
+            return None;
         }
-        match self.width.fixed() {
-            Some(width) => self.step_fixed(state, avail, usize::from(width)),
-            None => self.step_varint(state, avail),
+        let avail = block.get(from..)?;
+        let rest = avail.get(self.offset as usize..)?;
+        let (value, field) = match self.load {
+            Load::U8 => ((*rest.first()?).into(), 1),
+            Load::U16Be => (u16::from_be_bytes(*rest.first_chunk()?).into(), 2),
+            Load::U16Le => (u16::from_le_bytes(*rest.first_chunk()?).into(), 2),
+            Load::U24Be => (u64::from(u32::from_be_bytes(*rest.first_chunk()?)) >> 8, 3),
+            Load::U24Le => (u64::from(u32::from_le_bytes(*rest.first_chunk()?)) & 0xff_ffff, 3),
+            Load::U32Be => (u32::from_be_bytes(*rest.first_chunk()?).into(), 4),
+            Load::U32Le => (u32::from_le_bytes(*rest.first_chunk()?).into(), 4),
+            Load::U64Be => (u64::from_be_bytes(*rest.first_chunk()?), 8),
+            Load::U64Le => (u64::from_le_bytes(*rest.first_chunk()?), 8),
+            Load::Varint => varint::read(rest, self.width.varint_bits())?,
+        };
+        if value.wrapping_sub(self.least) > self.span {
+            return None;
         }
+        let varint = if self.load == Load::Varint { field } else { 0 };
+        let total = (value as usize).wrapping_add_signed(self.bias as isize) + varint;
+        if avail.len() < total {
+            return None;
+        }
+        examined(field);
+        Some(self.frame(state, avail, field, total))
     }
 
     fn finish(&self, state: &State, rest: &[u8]) -> Eof {
@@ -65,38 +92,37 @@ impl Framing for LengthPrefix {
 }
 
 impl LengthPrefix {
-    #[inline]
+    /// Whatever is not the common case.
+    #[cold]
+    #[inline(never)]
+    fn step_slow(&self, state: &mut State, avail: &[u8]) -> Step {
+        if state.track.busy() {
+            return state.track.settle(avail.len());
+        }
+        if state.field & AWAITED != 0 {
+            let field = usize::from(state.field & !AWAITED);
+            return self.complete(state, avail, field, state.value as usize);
+        }
+        match self.width.fixed() {
+            Some(width) => self.step_fixed(state, avail, usize::from(width)),
+            None => self.step_varint(state, avail),
+        }
+    }
+
     fn step_fixed(&self, state: &mut State, avail: &[u8], width: usize) -> Step {
-        let Some(value) = self.load(avail, width) else {
+        // Nothing is decided before the whole header is here.
+        let field = self.offset as usize..self.offset as usize + width;
+        let (Some(field), true) = (avail.get(field), avail.len() >= self.header as usize) else {
             return need(avail.len(), self.header as usize);
         };
         examined(width);
+        let value = number(field, self.big_endian);
         match self.payload(value) {
             Some(payload) => self.complete(state, avail, width, payload),
             None => self.refuse(state, avail.len(), width, value),
         }
     }
 
-    /// The length field, in one load where eight bytes are there. `None` before the whole header
-    /// is: nothing is decided earlier.
-    #[inline]
-    fn load(&self, avail: &[u8], width: usize) -> Option<u64> {
-        if avail.len() < self.header as usize {
-            return None;
-        }
-        let field = avail.get(self.offset as usize..)?;
-        if let Some(eight) = field.first_chunk::<8>() {
-            let unused = 64 - 8 * width as u32;
-            return Some(if self.big_endian {
-                u64::from_be_bytes(*eight) >> unused
-            } else {
-                u64::from_le_bytes(*eight) << unused >> unused
-            });
-        }
-        Some(number(field.get(..width)?, self.big_endian))
-    }
-
-    #[inline]
     fn step_varint(&self, state: &mut State, avail: &[u8]) -> Step {
         let offset = self.offset as usize;
         let mut partial = Partial { value: state.value, bytes: state.field };
@@ -105,7 +131,7 @@ impl LengthPrefix {
             let Some(&byte) = avail.get(at) else {
                 state.value = partial.value;
                 state.field = partial.bytes;
-                return need(avail.len(), self.header as usize + partial.len() + 1);
+                return need(avail.len(), at + 1);
             };
             examined(1);
             match partial.push(byte, self.width.varint_bits()) {
@@ -125,29 +151,32 @@ impl LengthPrefix {
     }
 
     /// The payload's length for a value of the length field, if that is allowed.
-    #[inline]
     fn payload(&self, value: u64) -> Option<usize> {
         let allowed = value.wrapping_sub(self.least) <= self.span;
         allowed.then(|| value.wrapping_add_signed(self.delta) as usize)
     }
 
     /// The length is good: the frame, or what is missing of it.
-    #[inline]
     fn complete(&self, state: &mut State, avail: &[u8], field: usize, payload: usize) -> Step {
-        let varint = if self.width.fixed().is_some() { 0 } else { field };
-        let header = self.header as usize + varint;
-        let total = header + payload;
+        let varint = if self.load == Load::Varint { field } else { 0 };
+        let total = self.header as usize + varint + payload;
         if avail.len() < total {
             state.value = payload as u64;
             state.field = field as u8 | AWAITED;
             return need(avail.len(), total);
         }
-        state.track.advance(total);
         state.value = 0;
         state.field = 0;
+        self.frame(state, avail, field, total).into()
+    }
+
+    #[inline(always)]
+    fn frame(&self, state: &mut State, avail: &[u8], field: usize, total: usize) -> Glance {
+        let varint = if self.load == Load::Varint { field } else { 0 };
+        state.track.advance(total);
         let kind = if self.type_width == 0 { 0 } else { self.type_word(avail, field) };
         let start = if self.keep_header { 0 } else { self.strip as usize + varint };
-        Step::Frame { payload: Span { start, end: total }, meta: Meta::kind(kind), consumed: total }
+        Glance { payload: Span { start, end: total }, meta: Meta::kind(kind), consumed: total }
     }
 
     /// The type word, right after the length.

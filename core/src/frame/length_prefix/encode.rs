@@ -16,7 +16,7 @@ impl LengthPrefix {
     /// assert_eq!(*header, *b"\0\x05");
     /// # Ok::<(), drywire::frame::EncodeError>(())
     /// ```
-    #[inline]
+    #[inline(always)]
     pub fn header(&self, meta: Meta, len: usize) -> Result<Header, EncodeError> {
         let value = self.value(meta, len)?;
         let mut header = Header::new();
@@ -88,7 +88,7 @@ impl LengthPrefix {
     }
 
     /// What to write into the length field.
-    #[inline]
+    #[inline(always)]
     fn value(&self, meta: Meta, len: usize) -> Result<u64, EncodeError> {
         let too_large = |limit: u64| EncodeError::TooLarge { len: len as u64, limit };
         if len > self.max {
@@ -110,7 +110,7 @@ impl LengthPrefix {
         Ok(value)
     }
 
-    #[inline]
+    #[inline(always)]
     fn push_number(&self, header: &mut Header, value: u64, width: usize) {
         if self.big_endian {
             header.push(value.to_be_bytes().get(8 - width..).unwrap_or_default());
@@ -132,14 +132,14 @@ pub struct Open<P: Patch> {
 /// Encodes the payload without its header, whatever [`keep_header`](super::Builder::keep_header)
 /// and [`strip`](super::Builder::strip) show of it when decoding. Opaque bytes are zero.
 impl Encode for LengthPrefix {
-    #[inline]
+    #[inline(always)]
     fn encoded_len(&self, meta: Meta, payload: &[u8]) -> Result<usize, EncodeError> {
         let value = self.value(meta, payload.len())?;
         let varint = if self.width.fixed().is_some() { 0 } else { varint::len(value) };
         Ok(self.header as usize + varint + payload.len())
     }
 
-    #[inline]
+    #[inline(always)]
     fn write_checked<S: Sink>(&self, meta: Meta, payload: &[u8], out: &mut S) {
         if let Ok(header) = self.header(meta, payload.len()) {
             out.put(&header);

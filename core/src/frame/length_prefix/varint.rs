@@ -50,6 +50,30 @@ impl Partial {
     }
 }
 
+/// The number at the front of `bytes` and how many of them it takes; `None` if it is incomplete
+/// or bad.
+#[inline(always)]
+pub(crate) fn read(bytes: &[u8], bits: u32) -> Option<(u64, usize)> {
+    let &first = bytes.first()?;
+    if first < 0x80 {
+        return Some((first.into(), 1));
+    }
+    read_long(bytes, bits)
+}
+
+#[inline]
+fn read_long(bytes: &[u8], bits: u32) -> Option<(u64, usize)> {
+    let mut partial = Partial::default();
+    for &byte in bytes {
+        match partial.push(byte, bits) {
+            Read::Done(value) => return Some((value, partial.len())),
+            Read::More => {}
+            Read::Bad => return None,
+        }
+    }
+    None
+}
+
 impl Width {
     /// Bits of a varint's number.
     #[inline]

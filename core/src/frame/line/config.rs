@@ -7,6 +7,7 @@ use crate::frame::{ConfigError, Meta};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Lines {
     pub(super) terminator: Terminator,
+    pub(super) quick: Quick,
     pub(super) needles: Needles,
     pub(super) max: usize,
     pub(super) oversize: Oversize,
@@ -24,8 +25,27 @@ pub(super) enum Terminator {
     AnyOf { written: u8 },
 }
 
+/// The terminators that are decided at a glance: by the LF and the byte before it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Quick {
+    Lf,
+    CrLf,
+    LfOrCrLf,
+    No,
+}
+
 impl Terminator {
+    const fn quick(&self) -> Quick {
+        match self {
+            Self::Lf => Quick::Lf,
+            Self::CrLf => Quick::CrLf,
+            Self::LfOrCrLf => Quick::LfOrCrLf,
+            Self::AnyNewline | Self::Delimiter { .. } | Self::AnyOf { .. } => Quick::No,
+        }
+    }
+
     /// The most bytes it takes.
+    #[inline(always)]
     pub(super) fn len(&self) -> usize {
         match self {
             Self::Lf | Self::AnyNewline | Self::AnyOf { .. } => 1,
@@ -172,8 +192,9 @@ impl Lines {
     pub fn lone_cr(mut self, lone: Lone) -> Self {
         self.lone_cr = lone;
         if matches!(self.terminator, Terminator::CrLf | Terminator::LfOrCrLf) {
-            let strict: &[u8] = if lone == Lone::Error { b"\r\n" } else { b"\n" };
-            self.needles = Needles::new(strict);
+            let strict = lone == Lone::Error;
+            self.needles = Needles::new(if strict { b"\r\n" } else { b"\n" });
+            self.quick = if strict { Quick::No } else { self.terminator.quick() };
         }
         self
     }
@@ -194,6 +215,7 @@ impl Lines {
     fn of(terminator: Terminator, needles: &[u8], max: usize) -> Self {
         Self {
             terminator,
+            quick: terminator.quick(),
             needles: Needles::new(needles),
             max: max.min(Self::MAX),
             oversize: Oversize::Fatal,

@@ -1,9 +1,9 @@
 //! Reading lines.
 
-use super::config::{Ending, Lines, Lone, Oversize, Terminator};
+use super::config::{Ending, Lines, Lone, Oversize, Quick, Terminator};
 use crate::frame::scan::Lookahead;
 use crate::frame::track::Track;
-use crate::frame::{Eof, ErrorKind, Framing, Meta, Span, Step, need};
+use crate::frame::{Eof, ErrorKind, Framing, Glance, Meta, Span, Step, need};
 
 /// What a [`Lines`] remembers between steps.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -38,23 +38,33 @@ impl Framing for Lines {
     type State = State;
     type Lookahead = Lookahead;
 
-    #[inline]
     fn step(&self, state: &mut State, avail: &[u8]) -> Step {
         self.step_in(state, &mut Lookahead::default(), avail, 0)
     }
 
-    #[inline]
+    #[inline(never)]
     fn step_in(&self, state: &mut State, ahead: &mut Lookahead, block: &[u8], from: usize) -> Step {
-        if state.track.busy() {
-            return state.track.settle(block.len().saturating_sub(from));
-        }
-        if state.flags != 0 {
-            return self.step_flagged(state, ahead, block, from);
-        }
         let line = block.get(from..).unwrap_or_default();
-        let mut at = state.scanned as usize;
+        if state.track.busy() {
+            return state.track.settle(line.len());
+        }
+        if state.flags & SKIP_LF != 0 {
+            match line.first() {
+                None => return need(0, 1),
+                Some(b'\n') => {
+                    state.flags &= !SKIP_LF;
+                    state.track.advance(1);
+                    return Step::Skip { consumed: 1 };
+                }
+                Some(_) => state.flags &= !SKIP_LF,
+            }
+        }
+        if state.flags & DISCARD != 0 {
+            return self.discard(state, ahead, block, from);
+        }
         // A terminator further off than this ends a line that is too long.
-        let far = line.len().min(self.max.saturating_add(self.terminator.len()));
+        let far = self.max_pending().min(line.len());
+        let mut at = state.scanned as usize;
         while let Some(hit) = self.needles.find(ahead, block, from + at, from + far) {
             let i = hit - from;
             match self.judge(line, i) {
@@ -64,11 +74,8 @@ impl Framing for Lines {
                         state.flags = SKIP_LF;
                     }
                     state.track.advance(end);
-                    return Step::Frame {
-                        payload: Span { start: 0, end: content },
-                        meta,
-                        consumed: end,
-                    };
+                    let payload = Span { start: 0, end: content };
+                    return Step::Frame { payload, meta, consumed: end };
                 }
                 Hit::End { .. } => return self.oversize_line(state, line),
                 _ if i >= far => break,
@@ -79,6 +86,46 @@ impl Framing for Lines {
             }
         }
         self.undecided(state, line)
+    }
+
+    #[inline(always)]
+    fn glance(
+        &self,
+        state: &mut State,
+        ahead: &mut Lookahead,
+        block: &[u8],
+        from: usize,
+    ) -> Option<Glance> {
+        if state.track.busy() || state.scanned | u64::from(state.flags) != 0 {
+            return None;
+        }
+        let hit = match ahead.next(from) {
+            Some(hit) => hit,
+            None => {
+                let far = from.saturating_add(self.max_pending()).min(block.len());
+                match self.needles.find(ahead, block, from, far) {
+                    Some(hit) => hit,
+                    None => {
+                        // That much needs no second look.
+                        state.scanned = far.saturating_sub(from) as u64;
+                        return None;
+                    }
+                }
+            }
+        };
+        let end = hit + 1 - from;
+        let cr = || hit > from && block.get(hit - 1) == Some(&b'\r');
+        let (content, meta) = match self.quick {
+            Quick::Lf => (end - 1, Ending::Lf.meta()),
+            Quick::CrLf | Quick::LfOrCrLf if cr() => (end - 2, Ending::CrLf.meta()),
+            Quick::LfOrCrLf => (end - 1, Ending::Lf.meta()),
+            _ => return None,
+        };
+        if content > self.max {
+            return None;
+        }
+        state.track.advance(end);
+        Some(Glance { payload: Span { start: 0, end: content }, meta, consumed: end })
     }
 
     fn finish(&self, state: &State, rest: &[u8]) -> Eof {
@@ -94,36 +141,17 @@ impl Framing for Lines {
         state.track.pos
     }
 
+    #[inline(always)]
     fn max_pending(&self) -> usize {
         self.max + self.terminator.len()
     }
 }
 
 impl Lines {
-    /// Before a line begins, or inside a refused one.
+    /// Inside a refused line: drops what is here of it.
     #[cold]
-    fn step_flagged(
-        &self,
-        state: &mut State,
-        ahead: &mut Lookahead,
-        block: &[u8],
-        from: usize,
-    ) -> Step {
+    fn discard(&self, state: &mut State, ahead: &mut Lookahead, block: &[u8], from: usize) -> Step {
         let line = block.get(from..).unwrap_or_default();
-        if state.flags & SKIP_LF != 0 {
-            return match line.first() {
-                None => need(0, 1),
-                Some(b'\n') => {
-                    state.flags &= !SKIP_LF;
-                    state.track.advance(1);
-                    Step::Skip { consumed: 1 }
-                }
-                Some(_) => {
-                    state.flags &= !SKIP_LF;
-                    self.step_in(state, ahead, block, from)
-                }
-            };
-        }
         let mut at = state.scanned as usize;
         while let Some(hit) = self.needles.find(ahead, block, from + at, block.len()) {
             match self.judge(line, hit - from) {
@@ -192,7 +220,7 @@ impl Lines {
     }
 
     /// All bytes are seen and none ends the line: it waits, unless it is too long by now.
-    #[cold]
+    #[inline(never)]
     fn undecided(&self, state: &mut State, line: &[u8]) -> Step {
         let open = self.open_from(line);
         if open > self.max {

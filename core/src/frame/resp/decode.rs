@@ -282,7 +282,7 @@ fn bulk_end(state: &mut State, rest: &[u8], at: usize) -> Result<Look, Defect> {
     examined(rest.len().min(2));
     for (i, wanted) in [b'\r', b'\n'].into_iter().enumerate() {
         match rest.get(i) {
-            None => return Ok(Look::Await(at + 2)),
+            None => return Ok(Look::Await(at + i + 1)),
             Some(&byte) if byte != wanted => {
                 return Err((ErrorKind::Syntax, at + i, byte.into(), wanted.into()));
             }

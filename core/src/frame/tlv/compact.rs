@@ -98,7 +98,7 @@ impl Framing for Compact {
                 return state.track.fail(zero, 0, first.into(), 0);
             }
             let Some(front) = avail.first_chunk::<4>() else {
-                return need(avail.len(), HEADER);
+                return need(avail.len(), if avail.is_empty() { 1 } else { 4 });
             };
             examined(front.len());
             let len = u16::from_le_bytes([front[2], front[3]]);

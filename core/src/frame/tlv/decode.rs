@@ -5,7 +5,7 @@ use super::{
     crc32c, crc32c_append, layout,
 };
 use crate::frame::track::{Track, examined};
-use crate::frame::{Eof, ErrorKind, Framing, Span, Step, need};
+use crate::frame::{Eof, ErrorKind, Framing, Glance, Span, Step, need};
 
 /// What a [`Tlv`] remembers between steps.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -24,6 +24,10 @@ const _: () = assert!(size_of::<State>() <= 48);
 
 /// In [`State::phase`]: the header was read and is valid.
 const BODY: u8 = 1;
+/// The first four bytes of the common frames, as a little-endian number, and the bit in it that
+/// may differ.
+const FRONT: u32 = u32::from_le_bytes([MAGIC[0], MAGIC[1], VERSION | FLAG_CHECKED, 0]);
+const MORE: u32 = (FLAG_MORE as u32) << 16;
 /// In a gap that was reported, looking for a valid header.
 const HUNTING: u8 = 2;
 
@@ -33,22 +37,40 @@ impl Framing for Tlv {
 
     #[inline]
     fn step(&self, state: &mut State, avail: &[u8]) -> Step {
-        if state.track.busy() {
-            return state.track.settle(avail.len());
+        match self.glance(state, &mut (), avail, 0) {
+            Some(frame) => frame.into(),
+            None => self.step_slow(state, avail),
         }
-        if state.phase & BODY == 0 {
-            let Some((header, _)) = avail.split_first_chunk::<HEADER>() else {
-                return self.incomplete(state, avail);
-            };
-            if let Err((kind, at, (declared, limit))) = self.read_header(state, header) {
-                return self.bad_header(state, avail, kind, at, (declared, limit));
-            }
-            if state.len > self.max {
-                return self.oversize(state, avail.len());
-            }
-            state.phase = BODY;
+    }
+
+    #[inline(always)]
+    fn glance(&self, state: &mut State, _: &mut (), block: &[u8], from: usize) -> Option<Glance> {
+        if state.track.busy() || state.phase != 0 {
+            return None;
         }
-        self.body(state, avail)
+        let (header, rest) = block.get(from..)?.split_first_chunk::<HEADER>()?;
+        let (front, back) = header.split_first_chunk::<8>()?;
+        let (front, back) = (u64::from_le_bytes(*front), u64::from_le_bytes(*back.first_chunk()?));
+        let (len, received) = (back as u32, (back >> 32) as u32);
+        if front as u32 & !MORE != FRONT || len > self.max || len == 0 {
+            return None;
+        }
+        let (body, rest) = rest.split_at_checked(len as usize)?;
+        let trailer = rest.first_chunk()?;
+        let crc = crc32c(&header[..12]);
+        if crc != received || crc32c_append(crc, body) != u32::from_le_bytes(*trailer) {
+            return None;
+        }
+        let info = Info {
+            kind: (front >> 32) as u16,
+            stream: (front >> 48) as u16,
+            more: front as u32 & MORE != 0,
+            padded: false,
+            unchecked: false,
+        };
+        let end = HEADER + len as usize;
+        state.track.advance(end + 4);
+        Some(Glance { payload: Span { start: HEADER, end }, meta: info.meta(), consumed: end + 4 })
     }
 
     fn finish(&self, state: &State, rest: &[u8]) -> Eof {
@@ -79,6 +101,27 @@ impl Framing for Tlv {
 type Defect = (ErrorKind, usize, (u64, u64));
 
 impl Tlv {
+    /// Whatever is not the common case.
+    #[inline(never)]
+    fn step_slow(&self, state: &mut State, avail: &[u8]) -> Step {
+        if state.track.busy() {
+            return state.track.settle(avail.len());
+        }
+        if state.phase & BODY == 0 {
+            let Some((header, _)) = avail.split_first_chunk::<HEADER>() else {
+                return self.incomplete(state, avail);
+            };
+            if let Err((kind, at, (declared, limit))) = self.read_header(state, header) {
+                return self.bad_header(state, avail, kind, at, (declared, limit));
+            }
+            if state.len > self.max {
+                return self.oversize(state, avail.len());
+            }
+            state.phase = BODY;
+        }
+        self.body(state, avail)
+    }
+
     /// Checks a header and takes its length, flags and CRC into the state.
     #[inline]
     fn read_header(&self, state: &mut State, header: &[u8; HEADER]) -> Result<(), Defect> {
@@ -151,6 +194,8 @@ impl Tlv {
     fn incomplete(&self, state: &mut State, avail: &[u8]) -> Step {
         match defect_of(avail) {
             Some((kind, at, numbers)) => self.bad_header(state, avail, kind, at, numbers),
+            // Each of the first four bytes can be wrong on its own.
+            None if avail.len() < 4 => need(0, 1),
             None => need(avail.len(), HEADER),
         }
     }

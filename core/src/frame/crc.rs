@@ -3,7 +3,8 @@
 //! With the feature `std`, long runs go to the `crc-fast` crate, which picks the CPU's
 //! instructions and cannot be built without std. For the dozen bytes of a header, finding out what
 //! the CPU can do costs more than the checksum: there, and without the feature, a table walk of
-//! sixteen bytes a step (`docs/benchmarks.md` has the numbers).
+//! sixteen bytes a step; or the CPU's own instruction, where the program is compiled for such CPUs
+//! only (`-C target-cpu=x86-64-v2`). `docs/benchmarks.md` has the numbers.
 
 use super::track::examined;
 
@@ -44,8 +45,10 @@ fn long(crc: u32, bytes: &[u8]) -> u32 {
 }
 
 /// `TABLES[k][b]` is the register after the byte `b` and `k` zero bytes.
+#[cfg(not(all(target_arch = "x86_64", target_feature = "sse4.2")))]
 static TABLES: [[u32; 256]; 16] = tables();
 
+#[cfg(not(all(target_arch = "x86_64", target_feature = "sse4.2")))]
 const fn tables() -> [[u32; 256]; 16] {
     let mut tables = [[0; 256]; 16];
     let mut byte = 0;
@@ -73,7 +76,22 @@ const fn tables() -> [[u32; 256]; 16] {
     tables
 }
 
+/// The register after `bytes`, by the CPU's instruction: only where the whole program is compiled
+/// for a CPU that has it.
+#[cfg(all(target_arch = "x86_64", target_feature = "sse4.2"))]
+#[inline(always)]
+fn short(register: u32, bytes: &[u8]) -> u32 {
+    let (words, rest) = bytes.as_chunks::<8>();
+    let step = |crc, word: &[u8; 8]| safe_arch::crc32_u64(crc, u64::from_le_bytes(*word));
+    let register = words.iter().fold(u64::from(register), step) as u32;
+    let (words, rest) = rest.as_chunks::<4>();
+    let step = |crc, word: &[u8; 4]| safe_arch::crc32_u32(crc, u32::from_le_bytes(*word));
+    let register = words.iter().fold(register, step);
+    rest.iter().fold(register, |crc, &byte| safe_arch::crc32_u8(crc, byte))
+}
+
 /// The register after `bytes`.
+#[cfg(not(all(target_arch = "x86_64", target_feature = "sse4.2")))]
 #[inline(always)]
 fn short(mut register: u32, bytes: &[u8]) -> u32 {
     let (blocks, rest) = bytes.as_chunks::<16>();
@@ -95,6 +113,7 @@ fn short(mut register: u32, bytes: &[u8]) -> u32 {
 }
 
 /// The register after `N` bytes (at least four), all looked up at once.
+#[cfg(not(all(target_arch = "x86_64", target_feature = "sse4.2")))]
 #[inline(always)]
 fn advance<const N: usize>(register: u32, block: &[u8; N]) -> u32 {
     let mut mixed = *block;

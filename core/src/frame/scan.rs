@@ -27,11 +27,10 @@ pub(super) enum Needles {
 }
 
 /// The hits in one stretch of a block that were found and not yet used.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug)]
 pub struct Lookahead {
-    /// Where the stretch begins in the block; bit 0 of the mask is this place.
+    /// Where the stretch of 64 bytes begins in the block; bit 0 of the mask is this place.
     start: usize,
-    /// Zero if nothing is known.
     mask: u64,
     /// The last hit was far from the one before it.
     far: bool,
@@ -40,7 +39,21 @@ pub struct Lookahead {
 /// The lookahead after a search, and the hit.
 type Found = (Lookahead, Option<usize>);
 
+impl Default for Lookahead {
+    /// A stretch that no block reaches: nothing is known.
+    fn default() -> Self {
+        Self { start: usize::MAX - BLOCK, mask: 0, far: false }
+    }
+}
+
 impl Lookahead {
+    /// The first place at or after `from` that the mask does not cover.
+    #[inline(always)]
+    fn uncovered(&self, from: usize) -> usize {
+        let covered = from.wrapping_sub(self.start) < BLOCK;
+        if covered { self.start + BLOCK } else { from }
+    }
+
     /// The next known hit at or after `from`.
     #[inline(always)]
     pub(super) fn next(&self, from: usize) -> Option<usize> {
@@ -93,6 +106,25 @@ impl Needles {
         }
     }
 
+    /// The next hit at or after `from`, if it is known or in the next 64 bytes and there is one
+    /// needle: the part of [`find`](Self::find) that is worth inlining.
+    #[inline(always)]
+    pub(super) fn glance(&self, ahead: &mut Lookahead, block: &[u8], from: usize) -> Option<usize> {
+        if let Some(hit) = ahead.next(from) {
+            return Some(hit);
+        }
+        let Self::One(needle) = self else { return None };
+        let start = ahead.uncovered(from);
+        let next = block.get(start..)?.first_chunk::<BLOCK>()?;
+        if ahead.far {
+            return None;
+        }
+        examined(BLOCK);
+        // Also when there is none: then it is known.
+        *ahead = Lookahead { start, mask: equal(next, [*needle]), far: false };
+        ahead.next(start)
+    }
+
     /// The first hit at or after `from`. Looks no further than about `to`: `None` says that there
     /// is no hit before it.
     #[inline(always)]
@@ -116,9 +148,7 @@ impl Needles {
     /// the compiler would set up all of them for each search.
     #[inline]
     fn refill(&self, ahead: Lookahead, block: &[u8], from: usize, to: usize) -> Found {
-        // What the last mask covered has no hit from here on.
-        let covered = ahead.mask != 0 && from.wrapping_sub(ahead.start) < BLOCK;
-        let from = if covered { ahead.start + BLOCK } else { from };
+        let from = ahead.uncovered(from);
         match self {
             Self::One(a) => self.refill_with(ahead, block, from, to, |b| equal(b, [*a])),
             Self::Two(a, b) => self.refill_with(ahead, block, from, to, |x| equal(x, [*a, *b])),

@@ -19,13 +19,24 @@ pub(super) struct Track {
     at: u32,
     /// The latched error's code, zero while the stream is good.
     fault: u8,
+    /// Not zero while there is something to settle before looking for a frame.
+    busy: u8,
+    /// The codec's own: where it is inside a frame. Zero between frames, so that one look tells
+    /// whether a frame begins here and nothing stands before it.
+    pub(super) phase: u8,
 }
 
 impl Track {
     /// Whether there is something to settle before looking for a frame.
     #[inline(always)]
     pub(super) fn busy(&self) -> bool {
-        (self.skip | u64::from(self.fault)) != 0
+        self.busy != 0
+    }
+
+    /// Whether a frame begins here and nothing is to be settled first.
+    #[inline(always)]
+    pub(super) fn fresh(&self) -> bool {
+        self.busy | self.phase == 0
     }
 
     /// Settles it: the latched error, or the next bytes to drop.
@@ -39,6 +50,7 @@ impl Track {
         }
         let consumed = usize::try_from(self.skip).unwrap_or(usize::MAX).min(avail);
         self.skip -= consumed as u64;
+        self.busy = u8::from(self.skip > 0);
         self.pos += consumed as u64;
         Step::Skip { consumed }
     }
@@ -53,6 +65,7 @@ impl Track {
     #[cold]
     pub(super) fn fail(&mut self, kind: ErrorKind, at: usize, declared: u64, limit: u64) -> Step {
         self.fault = kind.code();
+        self.busy = 1;
         self.at = at as u32;
         self.skip = declared;
         self.limit = limit;
@@ -75,6 +88,7 @@ impl Track {
         let error = FrameError { kind, fatal: false, at: self.pos + at as u64, declared, limit };
         let consumed = usize::try_from(total).unwrap_or(usize::MAX).min(avail);
         self.skip = total - consumed as u64;
+        self.busy = u8::from(self.skip > 0);
         self.pos += consumed as u64;
         Step::Error { error, consumed }
     }

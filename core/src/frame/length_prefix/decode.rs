@@ -13,13 +13,11 @@ pub struct State {
     track: Track,
     /// While a varint is incomplete: its first bytes. While a payload is awaited: its length.
     value: u64,
-    /// Bytes of the length field that were read; [`AWAITED`] is set once it is complete.
-    field: u8,
 }
 
 const _: () = assert!(size_of::<State>() <= 48);
 
-/// In [`State::field`]: the header is read and was good, the payload is not all here.
+/// The phase is the number of bytes of the length field that were read, and this flag: the header is read and was good, the payload is not all here.
 const AWAITED: u8 = 0x80;
 
 impl Framing for LengthPrefix {
@@ -38,7 +36,7 @@ impl Framing for LengthPrefix {
     /// add) is the time a small frame takes, so nothing else is in it.
     #[inline(always)]
     fn glance(&self, state: &mut State, _: &mut (), block: &[u8], from: usize) -> Option<Glance> {
-        if state.track.busy() || state.field != 0 {
+        if !state.track.fresh() {
             return None;
         }
         let avail = block.get(from..)?;
@@ -99,8 +97,8 @@ impl LengthPrefix {
         if state.track.busy() {
             return state.track.settle(avail.len());
         }
-        if state.field & AWAITED != 0 {
-            let field = usize::from(state.field & !AWAITED);
+        if state.track.phase & AWAITED != 0 {
+            let field = usize::from(state.track.phase & !AWAITED);
             return self.complete(state, avail, field, state.value as usize);
         }
         match self.width.fixed() {
@@ -125,12 +123,12 @@ impl LengthPrefix {
 
     fn step_varint(&self, state: &mut State, avail: &[u8]) -> Step {
         let offset = self.offset as usize;
-        let mut partial = Partial { value: state.value, bytes: state.field };
+        let mut partial = Partial { value: state.value, bytes: state.track.phase };
         loop {
             let at = offset + partial.len();
             let Some(&byte) = avail.get(at) else {
                 state.value = partial.value;
-                state.field = partial.bytes;
+                state.track.phase = partial.bytes;
                 return need(avail.len(), at + 1);
             };
             examined(1);
@@ -162,11 +160,11 @@ impl LengthPrefix {
         let total = self.header as usize + varint + payload;
         if avail.len() < total {
             state.value = payload as u64;
-            state.field = field as u8 | AWAITED;
+            state.track.phase = field as u8 | AWAITED;
             return need(avail.len(), total);
         }
         state.value = 0;
-        state.field = 0;
+        state.track.phase = 0;
         self.frame(state, avail, field, total).into()
     }
 
@@ -201,7 +199,7 @@ impl LengthPrefix {
         match declared.checked_add(header) {
             Some(total) if self.oversize == Oversize::Skip && declared < u64::MAX => {
                 state.value = 0;
-                state.field = 0;
+                state.track.phase = 0;
                 state.track.refuse(ErrorKind::TooLarge, offset, (declared, limit), total, avail)
             }
             _ => state.track.fail(ErrorKind::TooLarge, offset, declared, limit),

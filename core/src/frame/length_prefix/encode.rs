@@ -139,6 +139,22 @@ impl Encode for LengthPrefix {
         Ok(self.header as usize + varint + payload.len())
     }
 
+    #[inline]
+    fn encode_slice(
+        &self,
+        meta: Meta,
+        payload: &[u8],
+        out: &mut [u8],
+    ) -> Result<usize, EncodeError> {
+        let header = self.header(meta, payload.len())?;
+        let needed = header.len() + payload.len();
+        let room = out.get_mut(..needed).ok_or(EncodeError::NoRoom { needed })?;
+        let (front, back) = room.split_at_mut(header.len());
+        front.copy_from_slice(&header);
+        back.copy_from_slice(payload);
+        Ok(needed)
+    }
+
     #[inline(always)]
     fn write_checked<S: Sink>(&self, meta: Meta, payload: &[u8], out: &mut S) {
         if let Ok(header) = self.header(meta, payload.len()) {

@@ -12,15 +12,19 @@ pub struct State {
     track: Track,
     /// Bytes from the front that hold no decided terminator.
     scanned: u64,
-    flags: u8,
 }
 
 const _: () = assert!(size_of::<State>() <= 48);
+
+// The phase is made of these flags.
 
 /// A CR ended the last line: an LF in the first place belongs to it.
 const SKIP_LF: u8 = 1;
 /// In a refused line, up to its terminator.
 const DISCARD: u8 = 2;
+
+/// Some bytes of the line were searched.
+const SCANNED: u8 = 4;
 
 /// What a searched byte turned out to be.
 enum Hit {
@@ -48,18 +52,18 @@ impl Framing for Lines {
         if state.track.busy() {
             return state.track.settle(line.len());
         }
-        if state.flags & SKIP_LF != 0 {
+        if state.track.phase & SKIP_LF != 0 {
             match line.first() {
                 None => return need(0, 1),
                 Some(b'\n') => {
-                    state.flags &= !SKIP_LF;
+                    state.track.phase &= !SKIP_LF;
                     state.track.advance(1);
                     return Step::Skip { consumed: 1 };
                 }
-                Some(_) => state.flags &= !SKIP_LF,
+                Some(_) => state.track.phase &= !SKIP_LF,
             }
         }
-        if state.flags & DISCARD != 0 {
+        if state.track.phase & DISCARD != 0 {
             return self.discard(state, ahead, block, from);
         }
         // A terminator further off than this ends a line that is too long.
@@ -70,9 +74,8 @@ impl Framing for Lines {
             match self.judge(line, i) {
                 Hit::End { content, end, meta } if content <= self.max => {
                     state.scanned = 0;
-                    if meta.kind == Ending::Cr as u32 {
-                        state.flags = SKIP_LF;
-                    }
+                    let cr = meta.kind == Ending::Cr as u32;
+                    state.track.phase = if cr { SKIP_LF } else { 0 };
                     state.track.advance(end);
                     let payload = Span { start: 0, end: content };
                     return Step::Frame { payload, meta, consumed: end };
@@ -96,10 +99,10 @@ impl Framing for Lines {
         block: &[u8],
         from: usize,
     ) -> Option<Glance> {
-        if state.track.busy() || state.scanned | u64::from(state.flags) != 0 {
+        if !state.track.fresh() {
             return None;
         }
-        let hit = match ahead.next(from) {
+        let hit = match self.needles.glance(ahead, block, from) {
             Some(hit) => hit,
             None => {
                 let far = from.saturating_add(self.max_pending()).min(block.len());
@@ -108,6 +111,7 @@ impl Framing for Lines {
                     None => {
                         // That much needs no second look.
                         state.scanned = far.saturating_sub(from) as u64;
+                        state.track.phase = if state.scanned > 0 { SCANNED } else { 0 };
                         return None;
                     }
                 }
@@ -131,7 +135,7 @@ impl Framing for Lines {
     fn finish(&self, state: &State, rest: &[u8]) -> Eof {
         match state.track.eof() {
             Some(verdict) => verdict,
-            None if state.flags & DISCARD != 0 => Eof::Discarding,
+            None if state.track.phase & DISCARD != 0 => Eof::Discarding,
             None if rest.is_empty() => Eof::Clean,
             None => Eof::Unterminated(Span { start: 0, end: rest.len() }),
         }
@@ -157,7 +161,7 @@ impl Lines {
             match self.judge(line, hit - from) {
                 Hit::End { end, meta, .. } => {
                     let cr = meta.kind == Ending::Cr as u32;
-                    state.flags = if cr { SKIP_LF } else { 0 };
+                    state.track.phase = if cr { SKIP_LF } else { 0 };
                     state.scanned = 0;
                     state.track.advance(end);
                     return Step::Skip { consumed: end };
@@ -229,6 +233,7 @@ impl Lines {
         // Terminators are found by their last byte, except a CR that may not stand alone.
         let again = self.lone_cr == Lone::Error;
         state.scanned = if again { open } else { line.len() } as u64;
+        state.track.phase = if state.scanned > 0 { SCANNED } else { 0 };
         need(0, 1)
     }
 
@@ -260,13 +265,13 @@ impl Lines {
             Oversize::Fatal => state.track.fail(ErrorKind::TooLarge, self.max, declared, limit),
             Oversize::Skip => {
                 state.scanned = 0;
-                state.flags = DISCARD;
+                state.track.phase = DISCARD;
                 let size = (declared, limit);
                 state.track.refuse(ErrorKind::TooLarge, self.max, size, consumed as u64, line.len())
             }
             Oversize::Truncate => {
                 state.scanned = 0;
-                state.flags = DISCARD;
+                state.track.phase = DISCARD;
                 state.track.advance(consumed);
                 let payload = Span { start: 0, end: self.max };
                 Step::Frame { payload, meta: Ending::Cut.meta(), consumed }
@@ -281,7 +286,7 @@ impl Lines {
             return state.track.fail(kind, i, 0, 0);
         }
         state.scanned = 0;
-        state.flags = DISCARD;
+        state.track.phase = DISCARD;
         state.track.refuse(kind, i, (0, 0), i as u64 + 1, line.len())
     }
 }

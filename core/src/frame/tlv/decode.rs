@@ -17,12 +17,11 @@ pub struct State {
     summed: u32,
     len: u32,
     flags: u8,
-    phase: u8,
 }
 
 const _: () = assert!(size_of::<State>() <= 48);
 
-/// In [`State::phase`]: the header was read and is valid.
+/// A phase: the header was read and is valid.
 const BODY: u8 = 1;
 /// The first four bytes of the common frames, as a little-endian number, and the bit in it that
 /// may differ.
@@ -45,7 +44,7 @@ impl Framing for Tlv {
 
     #[inline(always)]
     fn glance(&self, state: &mut State, _: &mut (), block: &[u8], from: usize) -> Option<Glance> {
-        if state.track.busy() || state.phase != 0 {
+        if !state.track.fresh() {
             return None;
         }
         let (header, rest) = block.get(from..)?.split_first_chunk::<HEADER>()?;
@@ -78,10 +77,10 @@ impl Framing for Tlv {
             return verdict;
         }
         let have = rest.len() as u64;
-        if state.phase & HUNTING != 0 {
+        if state.track.phase & HUNTING != 0 {
             return Eof::Discarding;
         }
-        if state.phase & BODY != 0 {
+        if state.track.phase & BODY != 0 {
             let (body, trailer) = layout(state.flags, state.len);
             return Eof::Partial { have, need: HEADER as u64 + body + trailer };
         }
@@ -107,7 +106,7 @@ impl Tlv {
         if state.track.busy() {
             return state.track.settle(avail.len());
         }
-        if state.phase & BODY == 0 {
+        if state.track.phase & BODY == 0 {
             let Some((header, _)) = avail.split_first_chunk::<HEADER>() else {
                 return self.incomplete(state, avail);
             };
@@ -117,7 +116,7 @@ impl Tlv {
             if state.len > self.max {
                 return self.oversize(state, avail.len());
             }
-            state.phase = BODY;
+            state.track.phase = BODY;
         }
         self.body(state, avail)
     }
@@ -160,7 +159,7 @@ impl Tlv {
         if avail.len() < total {
             return need(avail.len(), total);
         }
-        state.phase = 0;
+        state.track.phase = 0;
         if trailer > 0 {
             let received = avail.get(body..).and_then(<[u8]>::first_chunk);
             let received = received.map_or(0, |b| u32::from_le_bytes(*b));
@@ -212,8 +211,8 @@ impl Tlv {
         if self.damage != Damage::Resync {
             return state.track.fail(kind, at, numbers.0, numbers.1);
         }
-        if state.phase & HUNTING == 0 {
-            state.phase = HUNTING;
+        if state.track.phase & HUNTING == 0 {
+            state.track.phase = HUNTING;
             return state.track.refuse(kind, at, numbers, 1, avail.len());
         }
         let next = avail.get(1..).and_then(|rest| memchr::memchr(MAGIC[0], rest));
@@ -230,7 +229,7 @@ impl Tlv {
             return state.track.fail(ErrorKind::TooLarge, 8, len, max);
         }
         let (body, trailer) = layout(state.flags, state.len);
-        state.phase = 0;
+        state.track.phase = 0;
         let total = HEADER as u64 + body + trailer;
         state.track.refuse(ErrorKind::TooLarge, 8, (len, max), total, avail)
     }

@@ -76,8 +76,9 @@ pub enum Request<'a> {
 pub enum Event<'a> {
     /// The answer to a hello.
     Welcome { heartbeat_ms: u32, history: u32, rooms: u16 },
-    /// You are in; the next message is `next` of this life of the room.
-    Joined { room: &'a [u8], life: u64, next: u64, members: u64 },
+    /// You are in. Messages from `next` to before `end` of this life of the room were there
+    /// before you.
+    Joined { room: &'a [u8], life: u64, next: u64, end: u64, members: u64 },
     /// You are out.
     Left { room: &'a [u8] },
     /// Someone, maybe you, said something.
@@ -365,7 +366,8 @@ impl<'a> Event<'a> {
         let event = match f.u8()? {
             kind::JOINED => {
                 let room = f.short()?;
-                Self::Joined { room, life: f.u64()?, next: f.u64()?, members: f.u64()? }
+                let (life, next, end) = (f.u64()?, f.u64()?, f.u64()?);
+                Self::Joined { room, life, next, end, members: f.u64()? }
             }
             kind::LEFT => Self::Left { room: f.short()? },
             kind::SAID => {
@@ -414,9 +416,9 @@ impl<'a> Event<'a> {
                 out.extend_from_slice(&rooms.to_be_bytes());
                 close(out, start);
             }
-            Self::Joined { room, life, next, members } => frame(out, kind::JOINED, |out| {
+            Self::Joined { room, life, next, end, members } => frame(out, kind::JOINED, |out| {
                 short(out, room);
-                for n in [life, next, members] {
+                for n in [life, next, end, members] {
                     out.extend_from_slice(&n.to_be_bytes());
                 }
             }),

@@ -135,8 +135,8 @@ impl Extended {
     pub(super) fn reply(&self, cx: &mut Cx<'_, Server>, reply: Reply, feed: &mut Feed) {
         let join = Request::Join { room: b"", start: Start::Next }.kind();
         match reply {
-            Reply::Joined { topic: room, life, next, lost, members } => {
-                say(cx.out, &Event::Joined { room: &room, life, next, members });
+            Reply::Joined { topic: room, life, next, end, lost, members } => {
+                say(cx.out, &Event::Joined { room: &room, life, next, end, members });
                 if let Some(lost) = lost {
                     let (from, count, why) = (lost.from, lost.count, lost.why as u8);
                     say(cx.out, &Event::Lost { room: &room, from, count, why });

@@ -40,6 +40,7 @@
 //! # let _ = bob;
 //! ```
 
+pub mod client;
 pub mod codec;
 mod extended;
 mod server;

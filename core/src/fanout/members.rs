@@ -219,10 +219,11 @@ impl Exchange {
             return Err(Refusal::NotMember);
         }
         let (cursor, lost) = begin(topic, start);
+        let end = topic.log.next();
         sub.cursor = cursor;
         sub.state = State::Joined;
         let (topic, life, members) = (name.clone(), opening.life, opening.members);
-        Ok(Reply::Joined { topic, life, next: cursor, lost, members })
+        Ok(Reply::Joined { topic, life, next: cursor, end, lost, members })
     }
 
     /// Tells the home that a member is gone, once.

@@ -283,6 +283,8 @@ pub enum Reply {
         life: u64,
         /// The number of the first message it will get.
         next: u64,
+        /// The number after the last message that is there already.
+        end: u64,
         /// What it asked for and cannot have. A count of [`u64::MAX`]: nobody knows how many.
         lost: Option<Lost>,
         /// Members of the topic, this one included.

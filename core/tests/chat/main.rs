@@ -1,5 +1,6 @@
 //! Chat over virtual connections and several engines: order, ledger, bounds, fates.
 
+mod clients;
 mod fates;
 mod net;
 mod properties;

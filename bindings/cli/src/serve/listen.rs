@@ -46,6 +46,17 @@ impl Places {
     }
 }
 
+/// The addresses of `HOST:PORT`, given with `flag`.
+pub(super) fn at(flag: &str, text: &str) -> Result<Vec<Listen>, String> {
+    let wrong =
+        || format!("{flag} {text}: not an address; write HOST:PORT, such as 127.0.0.1:4000");
+    if text.rsplit_once(':').is_none_or(|(_, port)| port.parse::<u16>().is_err()) {
+        return Err(wrong());
+    }
+    let found = resolve(text, 0).map_err(|_| wrong())?;
+    Ok(found.into_iter().map(Listen::tcp).collect())
+}
+
 /// The addresses of `HOST[:PORT]`. A name may have several; those that this machine lacks (an
 /// IPv6 localhost where there is no IPv6) are left out if others remain.
 fn resolve(text: &str, port: u16) -> Result<Vec<SocketAddr>, String> {

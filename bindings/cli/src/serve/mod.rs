@@ -1,5 +1,6 @@
 //! `drywire serve`: the services, on one host.
 
+mod fanout;
 mod listen;
 mod log;
 mod memcached;
@@ -25,12 +26,20 @@ Examples:
   drywire serve                              memcached on 127.0.0.1:11211
   drywire serve -m 1G -t 4 -l 0.0.0.0        one gibibyte, four threads, all IPv4 addresses
   drywire serve -l 127.0.0.1 -l [::1]:11212  two addresses
-  drywire serve -s /run/drywire.sock -a 770  a unix socket for user and group, no TCP")]
+  drywire serve -s /run/drywire.sock -a 770  a unix socket for user and group, no TCP
+  drywire serve --chat 127.0.0.1:4000        chat beside memcached
+  drywire serve --no-memcache --hub 127.0.0.1:4001 --slow 'scores/*=coalesce'
+                                             a hub whose score boards skip to the latest value")]
 pub(crate) struct Args {
     #[command(flatten)]
     places: listen::Places,
     #[command(flatten)]
     memcached: memcached::Options,
+    /// Leave memcached out
+    #[arg(long)]
+    no_memcache: bool,
+    #[command(flatten)]
+    fanout: fanout::Options,
     /// Connections at a time; more are told so and closed
     #[arg(short = 'c', long, value_name = "N", default_value = "1024", value_parser = conns)]
     conn_limit: u32,
@@ -56,7 +65,7 @@ pub(crate) struct Args {
 
 pub(crate) fn run(args: &Args) -> Result<Verdict, Failure> {
     args.check()?;
-    let listen = args.places.resolve()?;
+    let listen = if args.no_memcache { Vec::new() } else { args.places.resolve()? };
     allow_descriptors(args.conn_limit)?;
     let threads = args.threads();
     let log = Log::new(args.verbose);
@@ -67,10 +76,14 @@ pub(crate) fn run(args: &Args) -> Result<Verdict, Failure> {
         .stop_on_signals()
         .observe(move |event| log.event(&event));
     let host = if args.verbose > 1 { host.trace() } else { host };
-    let host = args.memcached.serve(host, &listen, threads, args.conn_limit)?;
+    let host = match args.no_memcache {
+        true => host,
+        false => args.memcached.serve(host, &listen, threads, args.conn_limit)?,
+    };
+    let (host, places) = args.fanout.serve(host, args.conn_limit)?;
     let server = host.bind().map_err(|error| explain(&error))?;
     // Whoever waits for the first line can connect by now; nobody has to read it.
-    let _ = args.announce(&listen, &server, threads);
+    let _ = args.announce(&listen, &places, &server, threads);
     let Ended { cut } = server.run().map_err(Failure::system)?;
     if cut > 0 {
         eprintln!("drywire: {cut} connections were cut off before they took all they were owed");
@@ -93,6 +106,11 @@ impl Args {
         if self.udp_port.is_some_and(|port| port != 0) {
             return Err(Failure::usage("-U: UDP is not served; leave it out or pass 0"));
         }
+        if self.no_memcache && !self.fanout.is_wanted() {
+            return Err(Failure::usage(
+                "--no-memcache leaves nothing to serve: add --chat HOST:PORT or --hub HOST:PORT",
+            ));
+        }
         Ok(())
     }
 
@@ -101,7 +119,13 @@ impl Args {
         self.threads.map_or_else(cores, usize::from)
     }
 
-    fn announce(&self, listen: &[Listen], server: &Server, threads: usize) -> io::Result<()> {
+    fn announce(
+        &self,
+        listen: &[Listen],
+        others: &[fanout::Place],
+        server: &Server,
+        threads: usize,
+    ) -> io::Result<()> {
         let mut out = io::stdout().lock();
         let mut ports = server.tcp_addrs().iter();
         let mut try_it = None;
@@ -121,8 +145,16 @@ impl Args {
             writeln!(out, "memcached on {place}")?;
             try_it.get_or_insert(line);
         }
+        for fanout::Place { service, listen } in others {
+            for (_, addr) in listen.iter().zip(&mut ports) {
+                writeln!(out, "{service} on {addr}")?;
+            }
+        }
         let conns = self.conn_limit;
-        writeln!(out, "{}, {conns} connections, threads: {threads}", self.memcached)?;
+        if !self.no_memcache {
+            write!(out, "{}, ", self.memcached)?;
+        }
+        writeln!(out, "{conns} connections, threads: {threads}")?;
         if let Some(line) = try_it {
             writeln!(out, "try it: {line}")?;
         }

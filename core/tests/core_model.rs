@@ -391,17 +391,19 @@ fn deadlines_fire_once_and_moving_them_is_noticed() {
     let mut engine = engine(Limits::default());
     let a = engine.accept(Tick::ZERO, &Peer::Virtual(1)).unwrap();
     assert_eq!(engine.deadline(), None);
+    engine.sent(a, Tick::ZERO, 6);
     engine.receive(a, Tick::ZERO, b"alarm 500\nalarm 300\n");
     assert_eq!(engine.deadline(), Some(Deadline { at: Tick(300), why: "alarm" }));
     engine.receive(a, Tick::ZERO, b"alarm 700\n");
     engine.tick(Tick(400));
-    assert_eq!(outgoing(&engine, a), "hello\n", "it was moved to 700");
+    assert_eq!(outgoing(&engine, a), "", "it was moved to 700");
     assert_eq!(engine.deadline(), Some(Deadline { at: Tick(700), why: "alarm" }));
     engine.tick(Tick(700));
-    assert_eq!(outgoing(&engine, a), "hello\nring\n");
-    assert_eq!(engine.deadline(), None);
+    assert_eq!(outgoing(&engine, a), "ring\n");
+    engine.sent(a, Tick(700), 5);
     engine.tick(Tick::MAX);
-    assert_eq!(outgoing(&engine, a), "hello\nring\n");
+    assert_eq!(outgoing(&engine, a), "");
+    assert_eq!(engine.deadline(), None);
 }
 
 #[test]

@@ -1,14 +1,16 @@
 //! A connection's buffers and lifecycle around its session.
 
 use crate::conn::{
-    Cx, Deadline, Fault, FaultKind, Limits, Outbox, Peer, Scratch, Session, Slices, Stop, Taken,
-    Wants,
+    CloseReason, Cx, Deadline, Fault, FaultKind, Limits, Outbox, Peer, Scratch, Session, Slices,
+    Stop, Taken, Wants,
 };
 use crate::engine::{ConnId, JobId, World};
+use crate::guard::OutGate;
 use crate::tick::Tick;
 use alloc::vec::Vec;
 use bytes::Bytes;
 use core::fmt;
+use core::time::Duration;
 
 /// One connection: a [`Session`], the input it has not consumed, its [`Outbox`] and where it is
 /// in its life. An [`Engine`](crate::engine::Engine) holds many; alone it is driven with a
@@ -43,6 +45,10 @@ pub struct Conn<S> {
     since: Tick,
     /// When the peer last took output.
     taken_at: Tick,
+    /// When input last came in.
+    heard_at: Tick,
+    /// Whether the peer reads its output.
+    gate: OutGate,
     /// The shared state has news that the session has not looked at.
     woken: bool,
     /// Bytes discarded while lingering.
@@ -61,62 +67,6 @@ enum Phase {
     Over,
 }
 
-/// Why a connection ended: the one answer to that question.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum CloseReason {
-    /// The peer ended its input and everything owed was delivered.
-    PeerDone,
-    /// The protocol ended it (`quit`).
-    Finished,
-    /// This side closed it (drain, shutdown).
-    Local,
-    /// Refused at the door: too many connections.
-    Refused,
-    /// The peer broke the protocol.
-    Fault(Fault),
-    /// The peer took none of its output for too long.
-    SlowReader,
-    /// The transport failed.
-    Transport(TransportError),
-}
-
-impl fmt::Display for CloseReason {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::PeerDone => f.write_str("the peer was done"),
-            Self::Finished => f.write_str("the protocol ended it"),
-            Self::Local => f.write_str("closed by this side"),
-            Self::Refused => f.write_str("refused: too many connections"),
-            Self::Fault(fault) => write!(f, "{fault}"),
-            Self::SlowReader => f.write_str("the peer took no output for too long"),
-            Self::Transport(e) => write!(f, "transport failed: {e}"),
-        }
-    }
-}
-
-/// How a transport failed, as far as hosts tell them apart.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum TransportError {
-    /// The peer reset the connection.
-    Reset,
-    /// The peer cannot be reached any more.
-    TimedOut,
-    /// Anything else.
-    Other,
-}
-
-impl fmt::Display for TransportError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Reset => "reset by peer",
-            Self::TimedOut => "timed out",
-            Self::Other => "I/O error",
-        })
-    }
-}
-
 /// The largest carry-over that is copied in front of new input instead of appending that to it:
 /// copied with every read, so that it must stay small for time to be linear in the bytes (I3).
 const IN_FRONT: usize = 1024;
@@ -126,7 +76,7 @@ impl<S: Session> Conn<S> {
     pub fn open(now: Tick, id: ConnId, peer: &Peer, world: &mut World<S>) -> Self {
         let mut out = Outbox::new();
         let session = S::open(&mut Cx::new(now, id, Tick::ZERO, &mut out, world), peer);
-        let mut conn = Self::new(id, Some(session), out, Phase::Open);
+        let mut conn = Self::new(now, id, Some(session), out, Phase::Open);
         conn.settle(now, world);
         conn
     }
@@ -135,13 +85,13 @@ impl<S: Session> Conn<S> {
     pub fn refused(now: Tick, id: ConnId, world: &mut World<S>) -> Self {
         let mut out = Outbox::new();
         out.put(S::refusal(&mut world.shared));
-        let mut conn = Self::new(id, None, out, Phase::Draining);
+        let mut conn = Self::new(now, id, None, out, Phase::Draining);
         conn.reason = Some(CloseReason::Refused);
         conn.since = now;
         conn
     }
 
-    fn new(id: ConnId, session: Option<S>, out: Outbox, phase: Phase) -> Self {
+    fn new(now: Tick, id: ConnId, session: Option<S>, out: Outbox, phase: Phase) -> Self {
         Self {
             session,
             id,
@@ -153,6 +103,8 @@ impl<S: Session> Conn<S> {
             out,
             since: Tick::ZERO,
             taken_at: Tick::ZERO,
+            heard_at: now,
+            gate: OutGate::new(),
             woken: false,
             discarded: 0,
         }
@@ -180,6 +132,7 @@ impl<S: Session> Conn<S> {
     pub fn ingest(&mut self, now: Tick, world: &mut World<S>, scratch: &Scratch, n: usize) {
         let carry = self.carry.len();
         assert!(carry + n <= world.limits.input, "ingest({n}) is more than was lent");
+        self.heard(now, n);
         if self.phase != Phase::Open {
             self.discard(n);
         } else if carry > IN_FRONT {
@@ -198,6 +151,7 @@ impl<S: Session> Conn<S> {
         if !self.wants_read(&world.limits) || bytes.is_empty() {
             return 0;
         }
+        self.heard(now, bytes.len());
         if self.phase != Phase::Open {
             self.discard(bytes.len());
             self.settle(now, world);
@@ -240,7 +194,9 @@ impl<S: Session> Conn<S> {
 
     /// Delivers a message another connection posted.
     pub fn post(&mut self, now: Tick, world: &mut World<S>, message: S::Message) {
-        if self.hears() {
+        if self.hears() && self.out.len() >= world.limits.output.hard {
+            self.kick(now, world);
+        } else if self.hears() {
             self.with_session(now, world, |session, cx| session.on_post(cx, message));
             self.settle(now, world);
         }
@@ -291,20 +247,20 @@ impl<S: Session> Conn<S> {
         if due.at > now {
             return;
         }
+        let limits = world.limits;
+        let is_due = |due: Option<Deadline>| due.is_some_and(|due| due.at <= now);
         match self.phase {
-            Phase::Open if self.stalled(&world.limits).is_some_and(|d| d.at <= now) => {
-                self.reason = Some(CloseReason::SlowReader);
-                self.over(now, world);
+            Phase::Open if is_due(self.stalled(&limits)) => self.kick(now, world),
+            Phase::Open if self.gate.poll(&limits.output, now, self.out.len()).is_some() => {
+                self.kick(now, world);
             }
+            Phase::Open if is_due(self.idle(&limits)) => self.drain(now, CloseReason::Idle),
             Phase::Open => {
                 if let Some(Err(fault)) = self.with_session(now, world, |s, cx| s.on_tick(cx)) {
                     self.fault(now, fault);
                 }
             }
-            Phase::Draining => {
-                self.reason = Some(CloseReason::SlowReader);
-                self.over(now, world);
-            }
+            Phase::Draining => self.kick(now, world),
             Phase::Lingering => self.over(now, world),
             Phase::Over => {}
         }
@@ -338,6 +294,7 @@ impl<S: Session> Conn<S> {
             self.since = now;
             self.taken_at = now;
         }
+        self.gate.sent(&world.limits.output, now, n, self.out.len());
         self.settle(now, world);
     }
 
@@ -378,7 +335,9 @@ impl<S: Session> Conn<S> {
         match self.phase {
             Phase::Open => {
                 let own = self.session.as_ref().and_then(S::deadline);
-                [own, self.stalled(limits)].into_iter().flatten().min()
+                let slow = self.gate.deadline(&limits.output, self.out.len());
+                let slow = slow.map(|at| Deadline { at, why: "slow reader" });
+                [own, self.stalled(limits), slow, self.idle(limits)].into_iter().flatten().min()
             }
             Phase::Draining => self.stalled(limits),
             Phase::Lingering => Some(Deadline { at: self.since + limits.linger, why: "linger" }),
@@ -409,6 +368,17 @@ impl<S: Session> Conn<S> {
         if self.phase != Phase::Over {
             self.reason = self.reason.or(Some(reason));
             self.over(now, world);
+        }
+    }
+
+    /// This process did not run for `gap`: nothing of it counts against the peer.
+    pub fn lost_time(&mut self, gap: Duration) {
+        self.since = self.since + gap;
+        self.heard_at = self.heard_at + gap;
+        self.taken_at = self.taken_at + gap;
+        self.gate.stalled(gap);
+        if let Some(session) = self.session.as_mut() {
+            session.on_lost_time(gap);
         }
     }
 
@@ -499,9 +469,25 @@ impl<S: Session> Conn<S> {
         {
             self.over(now, world);
         }
+        self.gate.observe(&world.limits.output, now, self.out.len());
         if self.out.is_empty() && self.out.owns_memory() {
             world.take_memory(&mut self.out);
         }
+    }
+
+    fn heard(&mut self, now: Tick, n: usize) {
+        if n > 0 {
+            self.heard_at = now;
+        }
+    }
+
+    /// When a connection that nothing happens on is ended.
+    fn idle(&self, limits: &Limits) -> Option<Deadline> {
+        if limits.idle.is_zero() || !self.out.is_empty() || self.owes() {
+            return None;
+        }
+        let at = self.heard_at.max(self.taken_at) + limits.idle;
+        Some(Deadline { at, why: "idle" })
     }
 
     /// When an ending connection whose peer takes no output is given up. While a job runs and
@@ -524,6 +510,12 @@ impl<S: Session> Conn<S> {
             session.on_fault(fault, &mut self.out);
         }
         self.drain(now, CloseReason::Fault(fault));
+    }
+
+    /// Its output is lost with it.
+    fn kick(&mut self, now: Tick, world: &mut World<S>) {
+        self.reason = Some(CloseReason::SlowReader);
+        self.over(now, world);
     }
 
     fn over(&mut self, now: Tick, world: &mut World<S>) {

@@ -18,15 +18,18 @@
 mod intake;
 mod lifecycle;
 mod outbox;
+mod reason;
 mod session;
 
 pub use intake::Intake;
-pub use lifecycle::{CloseReason, Conn, TransportError};
+pub use lifecycle::Conn;
 pub use outbox::{Mark, Outbox, SHARE_FROM, Slices};
+pub use reason::{CloseReason, TransportError};
 pub use session::{
     Cx, Deadline, Fault, FaultKind, Job, NoJob, Peer, Place, Session, Stop, Taken, Upkeep,
 };
 
+use crate::guard::OutGateConfig;
 use alloc::boxed::Box;
 use alloc::vec;
 use core::fmt;
@@ -106,6 +109,17 @@ pub struct Limits {
     pub output_low: usize,
     /// Messages served in one turn before the other connections get theirs. Default 128.
     pub messages_per_turn: u32,
+    /// When an open connection whose peer does not take its output is given up. Of
+    /// [`OutGateConfig`] the limits on bytes, and on time without progress, are used here; posts
+    /// are what can reach the hard limit, since no message is started above `output_high`.
+    /// Default [`OutGateConfig::REPLIES`]: 4 MiB, 10 s without progress.
+    pub output: OutGateConfig,
+    /// How long nothing may come in, and nothing be owed or unsent, before the connection is
+    /// ended. Default zero: for ever.
+    pub idle: Duration,
+    /// How much later than asked for the engine may be called before this process itself counts
+    /// as having been away, and the time is held against no peer. Default 1 s.
+    pub own_stall: Duration,
     /// How long a connection that is ending may go without its peer taking any output.
     /// Default 10 s.
     pub drain_stall: Duration,
@@ -123,6 +137,9 @@ impl Default for Limits {
             output_high: 64 << 10,
             output_low: 16 << 10,
             messages_per_turn: 128,
+            output: OutGateConfig::REPLIES,
+            idle: Duration::ZERO,
+            own_stall: Duration::from_secs(1),
             drain_stall: Duration::from_secs(10),
             linger: Duration::from_secs(1),
             linger_bytes: 256 << 10,

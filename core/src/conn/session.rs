@@ -4,6 +4,7 @@ use crate::conn::Outbox;
 use crate::engine::{ConnId, JobId, Queues, World};
 use crate::tick::Tick;
 use core::fmt;
+use core::time::Duration;
 
 /// One connection's protocol: bytes in, replies appended to `cx.out`, deadlines out.
 ///
@@ -101,6 +102,13 @@ pub trait Session: Sized {
     /// When `on_tick` is due, and why (for logs). Asked after every call; keep it cheap.
     fn deadline(&self) -> Option<Deadline> {
         None
+    }
+
+    /// This process did not run for `gap` (it was stopped, or stuck): nothing of it counts against
+    /// the peer. A session that measures the peer's silence passes it on, for instance to
+    /// [`Heartbeat::stalled`](crate::guard::Heartbeat::stalled).
+    fn on_lost_time(&mut self, gap: Duration) {
+        let _ = gap;
     }
 
     /// Whether answers are outstanding (jobs under way): the connection stays open after the

@@ -26,6 +26,7 @@ use crate::conn::{
     CloseReason, Conn, Deadline, Job, Limits, Outbox, Peer, Place, Scratch, Session, Slices,
     Upkeep, Wants,
 };
+use crate::guard::StallGuard;
 use crate::tick::Tick;
 use alloc::collections::{BTreeSet, VecDeque};
 use alloc::vec::Vec;
@@ -142,6 +143,10 @@ pub struct Engine<S: Session> {
     timers: BTreeSet<(Tick, u32)>,
     max_conns: usize,
     draining: bool,
+    /// Whether this process was away.
+    stall: StallGuard,
+    /// It was: nobody is given up before everything readable was read once.
+    back: bool,
 }
 
 struct Slot<S> {
@@ -169,6 +174,8 @@ impl<S: Session> Engine<S> {
             timers: BTreeSet::new(),
             max_conns,
             draining: false,
+            stall: StallGuard::new(Tick::ZERO),
+            back: false,
         }
     }
 
@@ -179,6 +186,7 @@ impl<S: Session> Engine<S> {
         if self.draining || self.len() >= self.max_conns {
             return self.refuse(now);
         }
+        self.look(now);
         let id = self.vacant();
         let conn = Conn::open(now, id, peer, &mut self.world);
         self.occupy(id, conn);
@@ -188,6 +196,7 @@ impl<S: Session> Engine<S> {
 
     /// A new connection that the host has no room for: told so in the protocol's words.
     pub fn refuse(&mut self, now: Tick) -> Option<ConnId> {
+        self.look(now);
         if self.len() >= self.max_conns.saturating_add(REFUSED_AT_ONCE) {
             return None;
         }
@@ -365,7 +374,23 @@ impl<S: Session> Engine<S> {
     }
 
     /// Time has passed: fires what is due. Work is bounded by the number of due deadlines.
+    ///
+    /// Called later than asked for by more than [`Limits::own_stall`], this process was away: the
+    /// time is given back to every connection, and none of them is given up before the host had
+    /// its chance to bring what waits in the sockets, which is until the next call.
     pub fn tick(&mut self, now: Tick) {
+        self.look(now);
+        if !core::mem::take(&mut self.back) {
+            self.fire(now);
+        }
+        if S::upkeep_due(&self.world.shared).is_some_and(|d| d.at <= now) {
+            let World { shared, queues, .. } = &mut self.world;
+            S::upkeep(&mut Upkeep { now, shared, queues });
+        }
+        self.deliver(now);
+    }
+
+    fn fire(&mut self, now: Tick) {
         // Each armed connection once: a session whose deadline stays due cannot hang the host.
         for _ in 0..self.timers.len() {
             let Some(&(at, slot)) = self.timers.first().filter(|(at, _)| *at <= now) else { break };
@@ -388,11 +413,6 @@ impl<S: Session> Engine<S> {
                 self.rearm(slot);
             }
         }
-        if S::upkeep_due(&self.world.shared).is_some_and(|d| d.at <= now) {
-            let World { shared, queues, .. } = &mut self.world;
-            S::upkeep(&mut Upkeep { now, shared, queues });
-        }
-        self.deliver(now);
     }
 
     /// The server is going away: no new connections, each one finishes what it owes.
@@ -474,6 +494,7 @@ impl<S: Session> Engine<S> {
         now: Tick,
         f: impl FnOnce(&mut Conn<S>, &mut World<S>) -> R,
     ) -> Option<R> {
+        self.look(now);
         let slot = self.slots.get_mut(id.slot as usize)?;
         if slot.generation != id.generation {
             return None;
@@ -489,6 +510,25 @@ impl<S: Session> Engine<S> {
         self.rearm(slot);
         if !self.world.queues.posts.is_empty() {
             self.deliver(now);
+        }
+    }
+
+    /// Every call brings the time: this is where a gap shows, before anything is done about it.
+    #[inline]
+    fn look(&mut self, now: Tick) {
+        if !self.stall.is_prompt(self.world.limits.own_stall, now) {
+            self.came_late(now);
+        }
+    }
+
+    #[cold]
+    fn came_late(&mut self, now: Tick) {
+        let due = self.timers.first().map(|(at, _)| *at);
+        if let Some(gap) = self.stall.woke(self.world.limits.own_stall, now, due) {
+            self.back = true;
+            for conn in self.slots.iter_mut().filter_map(|slot| slot.conn.as_mut()) {
+                conn.lost_time(gap);
+            }
         }
     }
 

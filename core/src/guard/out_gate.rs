@@ -186,14 +186,14 @@ impl OutGate {
                     OutOffer::Kick(Kick::HardBytes)
                 }
                 (true, WhenFull::DropOldest) if len <= config.hard => {
-                    self.level(config, now, config.hard);
+                    self.observe(config, now, config.hard);
                     OutOffer::DropOldest { bytes: after - config.hard }
                 }
                 (true, WhenFull::Conflate) => OutOffer::Conflate,
                 (true, _) => OutOffer::DropNew,
             };
         }
-        self.level(config, now, after);
+        self.observe(config, now, after);
         if after < config.stall {
             return OutOffer::Queue;
         }
@@ -212,7 +212,7 @@ impl OutGate {
         if n > 0 {
             self.progress = self.progress.max(now);
         }
-        self.level(config, now, pending);
+        self.observe(config, now, pending);
     }
 
     /// Whether this reader is to be given up: said once.
@@ -221,7 +221,7 @@ impl OutGate {
         if self.kicked {
             return None;
         }
-        self.level(config, now, pending);
+        self.observe(config, now, pending);
         let kick = if pending > 0 && elapsed(now, self.progress) >= nanos(config.no_progress) {
             Kick::NoProgress
         } else if self.soft_since != Tick::MAX
@@ -264,8 +264,9 @@ impl OutGate {
         self.progress
     }
 
-    /// Notices that output began to wait, and on which side of the marks it is.
-    fn level(&mut self, config: &OutGateConfig, now: Tick, pending: usize) {
+    /// Notices that output began to wait, and on which side of the marks it is: for callers that
+    /// append without an offer. Does not kick.
+    pub fn observe(&mut self, config: &OutGateConfig, now: Tick, pending: usize) {
         if pending > 0 && !self.busy {
             self.progress = self.progress.max(now);
         }

@@ -60,9 +60,15 @@ impl StallGuard {
         (late > slack).then(|| Duration::from_nanos(away - slack))
     }
 
-    /// When it last looked.
+    /// Whether so little time has passed since the last look that [`StallGuard::woke`] can be left
+    /// out; this counts as a look then. For loops that look often and would have to ask for `due`.
+    #[inline]
     #[must_use]
-    pub const fn last(&self) -> Tick {
-        self.last
+    pub fn is_prompt(&mut self, slack: Duration, now: Tick) -> bool {
+        let prompt = elapsed(now, self.last) <= nanos(slack);
+        if prompt {
+            self.last = self.last.max(now);
+        }
+        prompt
     }
 }

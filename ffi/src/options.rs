@@ -73,6 +73,7 @@ impl drywire_server_options {
             drain_stall: Duration::from_nanos(self.drain_stall_ns),
             linger: Duration::from_nanos(self.linger_ns),
             linger_bytes: range(self.linger_bytes, 0)?,
+            ..Limits::default()
         };
         let known_flags = self.flags & !DRYWIRE_DEBUG_VIEWS == 0;
         let sane = limits.output_low < limits.output_high && limits.messages_per_turn > 0;

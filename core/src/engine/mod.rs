@@ -523,8 +523,12 @@ impl<S: Session> Engine<S> {
 
     #[cold]
     fn came_late(&mut self, now: Tick) {
-        let due = self.timers.first().map(|(at, _)| *at);
-        if let Some(gap) = self.stall.woke(self.world.limits.own_stall, now, due) {
+        let limits = self.world.limits;
+        let conns = || self.slots.iter().filter_map(|slot| slot.conn.as_ref());
+        // Without a deadline that was missed nothing was lost, whatever the timers had asked for.
+        let missed = conns().filter_map(|conn| conn.deadline(&limits)).any(|due| due.at < now);
+        let asked = self.timers.first().map(|(at, _)| *at).filter(|_| missed);
+        if let Some(gap) = self.stall.woke(limits.own_stall, now, asked) {
             self.back = true;
             for conn in self.slots.iter_mut().filter_map(|slot| slot.conn.as_mut()) {
                 conn.lost_time(gap);

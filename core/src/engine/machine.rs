@@ -45,6 +45,7 @@ pub trait Machine {
         self.len() == 0
     }
     fn footprint(&self) -> usize;
+    fn footprint_of(&self, id: ConnId) -> usize;
     fn limits(&self) -> &Limits;
 }
 
@@ -179,6 +180,9 @@ impl<S: Session> Machine for Engine<S> {
     }
     fn footprint(&self) -> usize {
         self.footprint()
+    }
+    fn footprint_of(&self, id: ConnId) -> usize {
+        self.footprint_of(id)
     }
     fn limits(&self) -> &Limits {
         self.limits()

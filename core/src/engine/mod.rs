@@ -486,6 +486,12 @@ impl<S: Session> Engine<S> {
             + self.world.jobs.queue.capacity() * size_of::<Waiting<S>>()
     }
 
+    /// Bytes of memory that one connection holds; 0 if it is gone.
+    #[must_use]
+    pub fn footprint_of(&self, id: ConnId) -> usize {
+        self.conn(id).map_or(0, Conn::footprint)
+    }
+
     /// Runs `f` on a connection, then delivers posts and re-arms its deadline.
     #[inline]
     fn with<R>(

@@ -245,6 +245,20 @@ impl<Sh: Shards<Part>> Session for Server<Sh> {
 /// How a step went: bytes consumed, and whether to stop.
 type Step = Result<(usize, Option<Stop>), Fault>;
 
+impl<Sh> Server<Sh> {
+    /// Where in a command the input stands, in one word, for logs and pictures.
+    #[must_use]
+    pub const fn phase(&self) -> &'static str {
+        match self.state {
+            State::Line { searched: 0 } => "idle",
+            State::Line { .. } => "line",
+            State::Keys(_) => "keys",
+            State::Value(_) => "value",
+            State::Swallow { .. } | State::SwallowLine => "swallow",
+        }
+    }
+}
+
 impl<Sh: Shards<Part>> Server<Sh> {
     /// One step on `input`, which starts at the first byte not consumed.
     #[inline]

@@ -1,0 +1,249 @@
+//! What can go wrong, how likely it is, and in which phase it hit.
+
+use crate::decide::{Chance, Decider, Site};
+use core::fmt;
+use std::collections::BTreeMap;
+
+macro_rules! faults {
+    ($($(#[$doc:meta])* $variant:ident = $name:literal,)*) => {
+        /// A kind of fault. The discriminants index [`Faults`] and the coverage [`Matrix`].
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        #[non_exhaustive]
+        pub enum Fault { $($(#[$doc])* $variant,)* }
+
+        impl Fault {
+            /// All kinds.
+            pub const ALL: &[Self] = &[$(Self::$variant,)*];
+
+            /// Its name in replay files, matrices and on the command line.
+            #[must_use]
+            pub const fn name(self) -> &'static str {
+                match self { $(Self::$variant => $name,)* }
+            }
+
+            /// The decision that brings it about.
+            #[must_use]
+            pub const fn site(self) -> Site {
+                match self { $(Self::$variant => const { Site::new(concat!("fault.", $name)) },)* }
+            }
+        }
+    };
+}
+
+faults! {
+    /// A write travels in pieces.
+    Cut = "cut",
+    /// A send is taken only in part, as when the socket buffer is nearly full.
+    Short = "short",
+    /// A piece is late; what follows queues behind it, so that pieces merge.
+    Delay = "delay",
+    /// A piece is lost and sent again after 200 ms, 400 ms, ...
+    Stall = "stall",
+    /// One direction swallows everything for a while; the other works.
+    Hole = "hole",
+    /// The link carries few bytes a second from here on.
+    Thin = "thin",
+    /// The window between the two programs holds few bytes.
+    Narrow = "narrow",
+    /// The link takes long: up to a quarter of a second one way.
+    Far = "far",
+    /// The connection is reset after some byte of a write.
+    Reset = "reset",
+    /// One bit arrives wrong.
+    Flip = "flip",
+    /// The caller ends its side after a request and waits for the answers.
+    HalfClose = "half-close",
+    /// The caller drops the connection in the middle of a request.
+    Abort = "abort",
+    /// The caller is switched off: no end, no reset, nothing.
+    Vanish = "vanish",
+    /// The caller stops reading for a while.
+    Deaf = "deaf",
+    /// The caller reads a few bytes at a time, slowly.
+    Drip = "drip",
+    /// Many connections come at once and go.
+    Storm = "storm",
+    /// The server does not run for a while.
+    Freeze = "freeze",
+    /// The server's clock jumps.
+    Clock = "clock",
+    /// The server's process dies and is started again.
+    Crash = "crash",
+    /// The server's machine loses power and comes back.
+    PowerLoss = "power-loss",
+    /// The server is drained and replaced.
+    Drain = "drain",
+    /// Connecting fails.
+    Unreachable = "unreachable",
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
+    }
+}
+
+const KINDS: usize = Fault::ALL.len();
+
+/// How likely each kind of fault is at each opportunity.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Faults([Chance; KINDS]);
+
+impl Faults {
+    /// A perfect world.
+    pub const NONE: Self = Self([Chance::NEVER; KINDS]);
+
+    /// Every kind, at rates at which most operations still work.
+    #[must_use]
+    pub fn all() -> Self {
+        let mut all = Self::NONE;
+        for fault in Fault::ALL {
+            all.0[*fault as usize] = usual(*fault);
+        }
+        all
+    }
+
+    /// This kind with that chance.
+    #[must_use]
+    pub fn with(mut self, fault: Fault, chance: Chance) -> Self {
+        self.0[fault as usize] = chance;
+        self
+    }
+
+    /// All but these.
+    #[must_use]
+    pub fn except(mut self, faults: &[Fault]) -> Self {
+        for fault in faults {
+            self.0[*fault as usize] = Chance::NEVER;
+        }
+        self
+    }
+
+    /// Only these.
+    #[must_use]
+    pub fn only(self, faults: &[Fault]) -> Self {
+        let mut only = Self::NONE;
+        for fault in faults {
+            only.0[*fault as usize] = self.0[*fault as usize];
+        }
+        only
+    }
+
+    /// A swarm: each kind is in or out with equal chance, at a rate between a sixteenth and four
+    /// times its own. Leaving faults *out* matters: some bugs hide behind others' faults
+    /// (Groce and others, "Swarm testing", 2012).
+    #[must_use]
+    pub fn swarm(self, decider: &mut Decider) -> Self {
+        let mut drawn = self;
+        for fault in Fault::ALL {
+            let roll = decider.setting(fault.site(), 14);
+            let chance = &mut drawn.0[*fault as usize];
+            chance.0 = match roll {
+                0..7 => 0,
+                7..11 => chance.0 >> (11 - roll),
+                _ => chance.0 << (roll - 11),
+            }
+            .min(Chance::ALWAYS.0);
+        }
+        drawn
+    }
+
+    /// How likely `fault` is.
+    #[inline]
+    #[must_use]
+    pub const fn chance(&self, fault: Fault) -> Chance {
+        self.0[fault as usize]
+    }
+}
+
+const fn usual(fault: Fault) -> Chance {
+    Chance::one_in(match fault {
+        Fault::Cut => 4,
+        Fault::Short | Fault::Delay => 8,
+        Fault::Stall => 50,
+        Fault::Drip | Fault::Deaf => 30,
+        Fault::Narrow | Fault::Far => 6,
+        Fault::Thin | Fault::Hole => 100,
+        Fault::HalfClose => 40,
+        Fault::Reset | Fault::Abort | Fault::Vanish | Fault::Unreachable => 80,
+        Fault::Flip | Fault::Freeze | Fault::Clock => 150,
+        Fault::Storm => 200,
+        Fault::Crash | Fault::PowerLoss | Fault::Drain => 300,
+    })
+}
+
+/// Which fault hit in which phase of the server's connection, and how often.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Matrix {
+    hits: BTreeMap<(Fault, &'static str), u64>,
+}
+
+impl Matrix {
+    /// Counts one hit.
+    pub fn hit(&mut self, fault: Fault, phase: &'static str) {
+        *self.hits.entry((fault, phase)).or_default() += 1;
+    }
+
+    /// How often `fault` hit in `phase`.
+    #[must_use]
+    pub fn hits(&self, fault: Fault, phase: &str) -> u64 {
+        self.hits.iter().filter(|((f, p), _)| *f == fault && *p == phase).map(|(_, n)| n).sum()
+    }
+
+    /// The phases that were ever hit.
+    #[must_use]
+    pub fn phases(&self) -> Vec<&'static str> {
+        let mut phases: Vec<_> = self.hits.keys().map(|(_, p)| *p).collect();
+        phases.sort_unstable();
+        phases.dedup();
+        phases
+    }
+
+    /// Adds another run's counts.
+    pub fn merge(&mut self, other: &Self) {
+        for (cell, n) in &other.hits {
+            *self.hits.entry(*cell).or_default() += n;
+        }
+    }
+}
+
+impl fmt::Display for Matrix {
+    /// A table: one line a fault, one column a phase; `.` where nothing hit.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let phases = self.phases();
+        write!(f, "{:12}", "fault")?;
+        for phase in &phases {
+            write!(f, " {phase:>10}")?;
+        }
+        for fault in Fault::ALL {
+            write!(f, "\n{fault:12}")?;
+            for phase in &phases {
+                match self.hits(*fault, phase) {
+                    0 => write!(f, " {:>10}", ".")?,
+                    n => write!(f, " {n:>10}")?,
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_swarm_leaves_kinds_out_and_keeps_others() {
+        let all = Faults::all();
+        let drawn: Vec<Faults> =
+            (0..200).map(|seed| all.swarm(&mut Decider::seeded(seed))).collect();
+        for fault in Fault::ALL {
+            let off = drawn.iter().filter(|f| f.chance(*fault) == Chance::NEVER).count();
+            assert!((60..140).contains(&off), "{fault} off in {off} of 200");
+        }
+        let except = all.except(&[Fault::Flip]);
+        assert!((0..50).all(|s| {
+            except.swarm(&mut Decider::seeded(s)).chance(Fault::Flip) == Chance::NEVER
+        }));
+    }
+}

@@ -1,0 +1,63 @@
+//! Faults on demand: puts any bytes-in/bytes-out machine under every network fault there is,
+//! finds the run that breaks it, shrinks that run, replays it and draws it.
+//!
+//! ```text
+//!   Decider ──► World: nodes, links, time ──► history, transcripts, trace ──► checkers ──► report
+//!   seed           Serve (any drywire engine), callers,                           │
+//!   script         any Node of yours                       shrink ◄── failure ◄───┘
+//!   fuzzer bytes                                              └──► replay file, test, pictures
+//!   odometer
+//!   a person
+//! ```
+//!
+//! * [`Trial`]: a server, a [`Workload`] that calls it, faults, and what must hold. Seeds are run
+//!   by a [`Campaign`], failures made small by [`shrink()`], kept by [`replay`], shown by [`draw`].
+//! * [`World`]: the simulator alone, for scenarios written by hand.
+//! * [`Node`]: what a machine of your own implements; [`Serve`] makes one of any engine.
+//! * [`decide`]: every choice of a run, keyed by what it is about.
+//! * [`memcache`]: the trial of drywire's memcached, and the pattern for other protocols.
+//!
+//! What is checked in every run, whatever the protocol: each request is answered once or its
+//! connection fails visibly (`ledger`), no promise about memory is broken after any event
+//! (`footprint`), nothing waits for ever once faults are over (`live`), nobody's connection stays
+//! behind (`leak`), nothing panics (`panic`).
+
+mod caller;
+mod campaign;
+pub mod check;
+mod client;
+mod clock;
+pub mod decide;
+pub mod draw;
+mod fault;
+mod io;
+mod link;
+pub mod memcache;
+mod net;
+mod node;
+mod panics;
+pub mod replay;
+mod serve;
+mod shrink;
+mod trace;
+mod transcript;
+mod trial;
+mod violation;
+mod workload;
+mod world;
+
+pub use caller::{Caller, Do, Habits};
+pub use campaign::{Campaign, Failure, Summary};
+pub use fault::{Fault, Faults, Matrix};
+pub use io::Io;
+pub use link::Pipe;
+pub use net::{LinkId, NodeId};
+pub use node::{Ending, Memory, Node};
+pub use serve::{Phase, Serve};
+pub use shrink::{Effort, Shrunk, items, shrink};
+pub use trace::{Event, Trace, What};
+pub use transcript::{Call, Transcript};
+pub use trial::{Experiment, Report, Run, Trial};
+pub use violation::Violation;
+pub use workload::{Draw, Heard, History, Op, Outcome, Said, Workload};
+pub use world::{Factory, World};

@@ -1,0 +1,266 @@
+//! One experiment: a server, its callers, the faults between them, and what must hold.
+
+use crate::caller::{Caller, Habits};
+use crate::campaign::Campaign;
+use crate::check::Check;
+use crate::client::{CallerNode, Mob};
+use crate::decide::{Decider, Decisions, Key, Site};
+use crate::fault::{Faults, Matrix};
+use crate::net::LinkId;
+use crate::panics;
+use crate::trace::Trace;
+use crate::transcript::Transcript;
+use crate::violation::Violation;
+use crate::workload::{History, Outcome, Workload};
+use crate::world::{Factory, World};
+use core::fmt;
+use core::ops::{Range, RangeInclusive};
+use core::time::Duration;
+use drywire::Tick;
+use std::cell::RefCell;
+use std::rc::Rc;
+
+/// Something that can be run under a decider and judged: what the command line, the shrinker and
+/// the pictures work on.
+pub trait Experiment: Send + Sync {
+    /// Its name, as in replay files.
+    fn name(&self) -> &str;
+    /// Runs it once. Same answers, same run (I5).
+    fn run(&self, decider: Decider, watch: bool) -> Report;
+}
+
+/// What one run came to.
+#[derive(Debug)]
+pub struct Report {
+    /// The first rule that was broken.
+    pub violation: Option<Violation>,
+    /// Equal digests, equal runs.
+    pub digest: u64,
+    /// Things that happened.
+    pub events: u64,
+    /// Operations begun.
+    pub ops: u64,
+    /// Simulated time.
+    pub time: Duration,
+    /// Histories that no checker could decide within its budget.
+    pub undecided: u64,
+    /// Which faults hit in which phases.
+    pub matrix: Matrix,
+    /// All that is needed to have it again, if the decider was recording.
+    pub decisions: Decisions,
+    /// What happened, if watched.
+    pub trace: Option<Trace>,
+    /// The decider, for drivers that go on.
+    pub decider: Decider,
+}
+
+/// What a checker sees of a finished run.
+pub struct Run<'a, W: Workload> {
+    /// What was asked and what came of it.
+    pub history: &'a History<W>,
+    /// The world after it.
+    pub world: &'a World,
+    /// A workload, to read streams with.
+    pub work: &'a dyn Fn() -> W,
+}
+
+impl<W: Workload> fmt::Debug for Run<'_, W> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Run").field("history", &self.history).finish_non_exhaustive()
+    }
+}
+
+impl<W: Workload> Run<'_, W> {
+    /// What the servers took in and answered, by link.
+    #[must_use]
+    pub fn transcripts(&self) -> &[Transcript] {
+        self.world.transcripts()
+    }
+
+    /// Whether the server may have read other bytes than the caller wrote.
+    #[must_use]
+    pub fn server_tainted(&self, link: LinkId) -> bool {
+        self.world.tainted(link, 1)
+    }
+}
+
+type Serving = Box<dyn Fn(&mut Decider) -> Factory + Send + Sync>;
+type Calling<W> = Box<dyn Fn(u32) -> W + Send + Sync>;
+
+/// A server under callers under faults. See `docs/test-your-protocol.md`.
+pub struct Trial<W: Workload> {
+    name: String,
+    serve: Serving,
+    work: Calling<W>,
+    callers: RangeInclusive<u32>,
+    habits: Habits,
+    faults: Faults,
+    swarm: bool,
+    checks: Vec<Box<dyn Check<W>>>,
+    transcripts: bool,
+    tail: Duration,
+}
+
+const CALLERS: Site = Site::new("trial.callers");
+/// The phase of faults ends then at the latest.
+const FAULTS_UNTIL: Tick = Tick::from_secs(600);
+/// Everything owed must have arrived so long after faults are over.
+const CALM: Duration = Duration::from_secs(120);
+
+impl<W: Workload + 'static> Trial<W> {
+    /// A trial of the server that `serve` makes. `serve` may draw its limits; what it returns
+    /// makes the server, for each life anew.
+    #[must_use]
+    pub fn of(
+        name: &str,
+        serve: impl Fn(&mut Decider) -> Factory + Send + Sync + 'static,
+        work: impl Fn(u32) -> W + Send + Sync + 'static,
+    ) -> Self {
+        Self {
+            name: name.to_owned(),
+            serve: Box::new(serve),
+            work: Box::new(work),
+            callers: 1..=8,
+            habits: Habits::default(),
+            faults: Faults::all(),
+            swarm: true,
+            checks: Vec::new(),
+            transcripts: false,
+            tail: Duration::from_secs(30),
+        }
+    }
+
+    /// So many callers; each run draws a number.
+    #[must_use]
+    pub fn callers(self, callers: RangeInclusive<u32>) -> Self {
+        Self { callers, ..self }
+    }
+
+    /// How much each caller asks.
+    #[must_use]
+    pub fn habits(self, habits: Habits) -> Self {
+        Self { habits, ..self }
+    }
+
+    /// These faults, at these rates; each run draws which of them it uses.
+    #[must_use]
+    pub fn faults(self, faults: Faults) -> Self {
+        Self { faults, swarm: true, ..self }
+    }
+
+    /// These faults, in every run, at exactly these rates.
+    #[must_use]
+    pub fn exactly(self, faults: Faults) -> Self {
+        Self { faults, swarm: false, ..self }
+    }
+
+    /// One more thing that must hold.
+    #[must_use]
+    pub fn expect(mut self, check: impl Check<W> + 'static) -> Self {
+        self.transcripts |= check.needs_transcripts();
+        self.checks.push(Box::new(check));
+        self
+    }
+
+    /// How long the world is left alone after the last answer, before it must be at rest.
+    #[must_use]
+    pub fn tail(self, tail: Duration) -> Self {
+        Self { tail, ..self }
+    }
+
+    /// Runs these seeds on this thread alone; see [`Campaign`] for more.
+    #[must_use]
+    pub fn seeds(&self, seeds: Range<u64>) -> Campaign<'_> {
+        Campaign::new(self, seeds)
+    }
+
+    fn drive(&self, world: &mut World, callers: &[Rc<RefCell<Caller<W>>>]) {
+        world.run_while(FAULTS_UNTIL, || !callers.iter().all(|c| c.borrow().asked_all()));
+        world.calm();
+        world.nudge();
+        let until = world.now() + CALM;
+        world.run_while(until, || !callers.iter().all(|c| c.borrow().done()));
+        world.run_for(self.tail);
+        world.check_rest();
+        world.check_gone();
+    }
+}
+
+impl<W: Workload + 'static> Experiment for Trial<W> {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn run(&self, mut decider: Decider, watch: bool) -> Report {
+        let faults = if self.swarm { self.faults.swarm(&mut decider) } else { self.faults };
+        let (least, most) = (*self.callers.start(), *self.callers.end());
+        let count =
+            least + decider.below(CALLERS, Key::default(), u64::from(most - least) + 1) as u32;
+        let factory = (self.serve)(&mut decider);
+        let history: Rc<RefCell<History<W>>> = Rc::default();
+        let callers: Vec<_> = (0..count)
+            .map(|who| {
+                let work = (self.work)(who);
+                let history = Rc::clone(&history);
+                let caller = Caller::new(who, work, self.habits, faults, &mut decider, history);
+                Rc::new(RefCell::new(caller))
+            })
+            .collect();
+
+        let mut world = World::new(decider, faults);
+        if watch {
+            world.record();
+        }
+        if self.transcripts {
+            world.keep_transcripts();
+        }
+        let server = world.add_restartable("server", factory);
+        let mob = Some(world.add("mob", Box::new(Mob::new(server))));
+        for (who, caller) in callers.iter().enumerate() {
+            let node = CallerNode::new(Rc::clone(caller), server, mob);
+            world.add(&format!("caller {who}"), Box::new(node));
+        }
+
+        let mut undecided = 0;
+        let driven = panics::catch(|| {
+            self.drive(&mut world, &callers);
+            if world.violation().is_some() {
+                return None;
+            }
+            let history = history.borrow();
+            if let Some(op) = history.iter().find(|op| matches!(op.outcome, Outcome::Pending)) {
+                let text = format!(
+                    "operation {}.{} has no outcome: `{:?}`",
+                    op.caller, op.number, op.request
+                );
+                return Some(Violation::new("ledger", text));
+            }
+            let run = Run { history: &history, world: &world, work: &|| (self.work)(0) };
+            for check in &self.checks {
+                match check.check(&run) {
+                    Ok(n) => undecided += n,
+                    Err(violation) => return Some(violation),
+                }
+            }
+            None
+        });
+        let violation = match driven {
+            Ok(found) => world.violation().cloned().or(found),
+            Err(violation) => Some(violation),
+        };
+        let ops = history.try_borrow().map_or(0, |h| h.len() as u64);
+        let trace = world.take_trace();
+        Report {
+            violation,
+            digest: world.digest(),
+            events: world.events(),
+            ops,
+            time: world.now().since(Tick::ZERO),
+            undecided,
+            matrix: world.matrix().clone(),
+            decisions: world.decisions().cloned().unwrap_or_default(),
+            trace,
+            decider: world.into_decider(),
+        }
+    }
+}

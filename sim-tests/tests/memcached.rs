@@ -1,0 +1,89 @@
+//! memcached under fire: a small campaign, determinism, and every way to cut a small stream.
+
+use drywire::Tick;
+use drywire::engine::Machine;
+use drywire_sim::decide::{Decider, Decisions, Key, Odometer, Site};
+use drywire_sim::memcache::{self, Shape};
+use drywire_sim::{Campaign, Experiment, Fault, replay};
+
+#[test]
+fn survives_a_swarm() {
+    let trial = memcache::trial();
+    let summary = Campaign::new(&trial, 0..400).jobs(2).run();
+    if let Some(failure) = summary.failures.first() {
+        panic!("{}\n{}", failure.violation, replay::write(failure));
+    }
+    assert_eq!(summary.undecided, 0);
+    assert!(summary.ops > 30_000, "{} operations", summary.ops);
+    // The campaign is worth something only if it got everywhere.
+    for fault in Fault::ALL {
+        let hits: u64 =
+            summary.matrix.phases().iter().map(|p| summary.matrix.hits(*fault, p)).sum();
+        assert!(hits > 0, "{fault} never hit");
+    }
+    for phase in ["idle", "line", "keys", "value", "swallow", "replying", "full", "refused"] {
+        assert!(summary.matrix.hits(Fault::Cut, phase) > 0, "nothing was cut in {phase}");
+    }
+}
+
+/// I5: the same seed gives the same run, and so does the script of its decisions.
+#[test]
+fn a_seed_is_a_run_and_so_is_its_script() {
+    let trial = memcache::trial();
+    for seed in 0..40 {
+        let first = trial.run(Decider::seeded(seed).recording(), false);
+        let again = trial.run(Decider::seeded(seed), true);
+        let script = trial.run(Decider::script(&first.decisions), false);
+        assert_eq!(first.digest, again.digest, "seed {seed}, watched");
+        assert_eq!(first.digest, script.digest, "seed {seed}, from its script");
+        assert_eq!(first.events, script.events);
+    }
+}
+
+/// The script of no decisions is the empty run: what shrinking works towards.
+#[test]
+fn nothing_decided_nothing_happens() {
+    let trial = memcache::trial();
+    let report = trial.run(Decider::script(&Decisions::new()), false);
+    assert_eq!(report.violation, None);
+    assert_eq!(report.ops, 0, "all-zero decisions are no operation at all");
+}
+
+const CUT: Site = Site::new("test.cut");
+
+/// I3, exhaustively: each of the 2^n ways to cut a stream gives the same replies.
+#[test]
+fn every_way_to_cut_a_stream_gives_the_same_replies() {
+    for stream in [
+        &b"set k 0 0 2\r\nab\r\n"[..],
+        b"get k\r\nbad\r\nget q\r\n",
+        b"set k 0 0 1 noreply",
+        b"x\r\n\r\nversion\r\n",
+    ] {
+        let mut expected = None;
+        let mut odometer = Some(Odometer::new());
+        let mut runs = 0_u64;
+        while let Some(point) = odometer {
+            let mut decider = Decider::odometer(point);
+            let mut engine = Shape::draw(&mut Decider::script(&Decisions::new())).engine();
+            let id = engine.accept(Tick::ZERO, &drywire::conn::Peer::Virtual(1)).expect("room");
+            let mut from = 0;
+            for at in 1..=stream.len() {
+                let key = Key::of(0, at as u32);
+                if at == stream.len() || decider.below(CUT, key, 2) == 1 {
+                    let mut rest = &stream[from..at];
+                    while !rest.is_empty() {
+                        let taken = Machine::receive(&mut engine, id, Tick::ZERO, rest);
+                        rest = &rest[taken..];
+                    }
+                    from = at;
+                }
+            }
+            let replies: Vec<u8> = Machine::outgoing(&engine, id).flatten().copied().collect();
+            assert_eq!(*expected.get_or_insert_with(|| replies.clone()), replies);
+            runs += 1;
+            odometer = decider.into_odometer().and_then(Odometer::advance);
+        }
+        assert_eq!(runs, 1 << (stream.len() - 1));
+    }
+}

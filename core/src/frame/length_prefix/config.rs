@@ -16,7 +16,7 @@ pub struct LengthPrefix {
     /// Bytes before the payload; for a varint without the varint itself.
     pub(super) header: u32,
     /// Bytes at the front of the frame that the payload span leaves out; for a varint without
-    /// the varint itself.
+    /// the varint itself, which it leaves out too unless the header is kept.
     pub(super) strip: u32,
     pub(super) keep_header: bool,
     /// How the field is read.
@@ -334,7 +334,7 @@ impl Builder {
             return Err(ConfigError::Contradiction("a varint header has no fixed size to strip"));
         }
         let header = self.offset + fixed.map_or(0, u32::from) + after as u32;
-        let strip = self.strip.unwrap_or(header);
+        let strip = self.strip.unwrap_or(if self.keep_header { 0 } else { header });
         range("strip", u64::from(strip), 0, u64::from(header))?;
 
         // The frame's end, counted from the end of the length field, is value + bias.

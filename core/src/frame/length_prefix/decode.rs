@@ -41,7 +41,7 @@ impl Framing for LengthPrefix {
         }
         let avail = block.get(from..)?;
         let rest = avail.get(self.offset as usize..)?;
-        let (value, field) = match self.load {
+        let (value, field): (u64, usize) = match self.load {
             Load::U8 => ((*rest.first()?).into(), 1),
             Load::U16Be => (u16::from_be_bytes(*rest.first_chunk()?).into(), 2),
             Load::U16Le => (u16::from_le_bytes(*rest.first_chunk()?).into(), 2),
@@ -51,18 +51,20 @@ impl Framing for LengthPrefix {
             Load::U32Le => (u32::from_le_bytes(*rest.first_chunk()?).into(), 4),
             Load::U64Be => (u64::from_be_bytes(*rest.first_chunk()?), 8),
             Load::U64Le => (u64::from_le_bytes(*rest.first_chunk()?), 8),
-            Load::Varint => varint::read(rest, self.width.varint_bits())?,
+            Load::Varint => return self.glance_varint(state, avail, rest),
         };
         if value.wrapping_sub(self.least) > self.span {
             return None;
         }
-        let varint = if self.load == Load::Varint { field } else { 0 };
-        let total = (value as usize).wrapping_add_signed(self.bias as isize) + varint;
+        let total = (value as usize).wrapping_add_signed(self.bias as isize);
         if avail.len() < total {
             return None;
         }
         examined(field);
-        Some(self.frame(state, avail, field, total))
+        state.track.advance(total);
+        let kind = if self.type_width == 0 { 0 } else { self.type_word(avail, field) };
+        let payload = Span { start: self.strip as usize, end: total };
+        Some(Glance { payload, meta: Meta::kind(kind), consumed: total })
     }
 
     fn finish(&self, state: &State, rest: &[u8]) -> Eof {
@@ -90,6 +92,17 @@ impl Framing for LengthPrefix {
 }
 
 impl LengthPrefix {
+    #[inline(always)]
+    fn glance_varint(&self, state: &mut State, avail: &[u8], rest: &[u8]) -> Option<Glance> {
+        let (value, field) = varint::read(rest, self.width.varint_bits())?;
+        let total = self.header as usize + field + self.payload(value)?;
+        if avail.len() < total {
+            return None;
+        }
+        examined(field);
+        Some(self.frame(state, avail, field, total))
+    }
+
     /// Whatever is not the common case.
     #[cold]
     #[inline(never)]
@@ -149,6 +162,7 @@ impl LengthPrefix {
     }
 
     /// The payload's length for a value of the length field, if that is allowed.
+    #[inline(always)]
     fn payload(&self, value: u64) -> Option<usize> {
         let allowed = value.wrapping_sub(self.least) <= self.span;
         allowed.then(|| value.wrapping_add_signed(self.delta) as usize)
@@ -173,7 +187,7 @@ impl LengthPrefix {
         let varint = if self.load == Load::Varint { field } else { 0 };
         state.track.advance(total);
         let kind = if self.type_width == 0 { 0 } else { self.type_word(avail, field) };
-        let start = if self.keep_header { 0 } else { self.strip as usize + varint };
+        let start = self.strip as usize + if self.keep_header { 0 } else { varint };
         Glance { payload: Span { start, end: total }, meta: Meta::kind(kind), consumed: total }
     }
 

@@ -1,5 +1,5 @@
 //! HTTP/1.1 framing: the laws, and everything that must be refused. The table of llhttp's strict
-//! mode is in `conformance`.
+//! mode is in `http_strict`.
 
 use drywire::frame::http::{
     Body, Http, Part, Piece, chunk, fields, last_chunk, request_head, response_head,
@@ -10,7 +10,7 @@ use proptest::prelude::*;
 use super::harness::{Event, Random, Told, check_split};
 
 /// Pieces of one body are one event, however they arrived.
-fn check(codec: &Http, input: &[u8], seed: u64) -> Told {
+pub(super) fn check(codec: &Http, input: &[u8], seed: u64) -> Told {
     check_split(codec, input, seed, |first: Meta, second: Meta| {
         let pair = (Part::of(first), Part::of(second));
         matches!(pair, (Some(Part::Body(Piece::More)), Some(Part::Body(_))))

@@ -138,7 +138,11 @@ impl World {
         } else {
             (self.last, self.crowd) = (self.net.now, 0);
         }
+        let told = self.net.trace.as_ref().map(|t| t.events.len());
         self.happen(due);
+        if let Some(told) = told {
+            self.name_phases(told);
+        }
         if !self.net.hits.is_empty() {
             self.count_hits();
         }
@@ -530,6 +534,17 @@ impl World {
             }
         }
         found
+    }
+
+    /// Adds the phase of the accepting side to what was recorded from `first` on.
+    fn name_phases(&mut self, first: usize) {
+        let Some(trace) = &mut self.net.trace else { return };
+        for event in &mut trace.events[first..] {
+            let Some(link) = event.link else { continue };
+            let acceptor = self.net.links[link.0 as usize].ends[1];
+            let node = self.slots[acceptor.0 as usize].node.as_ref();
+            event.phase = node.map_or("down", |n| n.phase(link));
+        }
     }
 
     /// Enters the hits in the matrix, with the phase of the accepting side.

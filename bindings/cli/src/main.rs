@@ -6,6 +6,7 @@
 mod address;
 mod load;
 mod serve;
+mod sim;
 mod units;
 
 use clap::{Parser, Subcommand};
@@ -25,12 +26,16 @@ enum Command {
     #[command(subcommand)]
     Load(load::Command),
     Serve(serve::Args),
+    /// Put the protocols under every network fault, in virtual time; shrink, replay and draw
+    #[command(subcommand)]
+    Sim(sim::Command),
 }
 
 fn main() -> ExitCode {
     let result = match Cli::parse().command {
         Command::Load(command) => load::run(command),
         Command::Serve(args) => serve::run(&args),
+        Command::Sim(command) => sim::run(command),
     };
     match result {
         Ok(Verdict::Good) => ExitCode::SUCCESS,

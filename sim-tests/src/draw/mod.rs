@@ -1,7 +1,11 @@
 //! Pictures of a run: text for a terminal, one HTML page, a capture for Wireshark.
 
+mod html;
+mod pcapng;
 mod text;
 
+pub use html::html;
+pub use pcapng::pcapng;
 pub use text::text;
 
 use crate::net::{LinkId, NodeId};

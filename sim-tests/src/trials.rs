@@ -1,0 +1,17 @@
+//! The trials that come with this crate, by name.
+
+use crate::memcache;
+use crate::trial::Experiment;
+
+/// All of them. A protocol that is added to the core adds its trial here, and the command line,
+/// the campaigns and the replay files know it.
+#[must_use]
+pub fn trials() -> Vec<Box<dyn Experiment>> {
+    vec![Box::new(memcache::trial())]
+}
+
+/// The trial called `name`.
+#[must_use]
+pub fn find(name: &str) -> Option<Box<dyn Experiment>> {
+    trials().into_iter().find(|t| t.name() == name)
+}

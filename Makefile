@@ -14,6 +14,7 @@ DESTDIR ?=
 CARGO ?= cargo
 CARGO_TARGET_DIR ?= target
 PYTHON ?= python3
+WHEELS ?= $(CARGO_TARGET_DIR)/wheels
 INSTALL ?= install
 
 VERSION := $(shell sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -n 1)
@@ -64,4 +65,5 @@ check:
 	ffi/check.sh
 
 wheel: all
-	$(PYTHON) -m pip wheel --no-deps --wheel-dir $(CARGO_TARGET_DIR)/wheels bindings/python
+	DRYWIRE_LIB=$(abspath $(BUILT)/libdrywire_ffi.a) \
+		$(PYTHON) -m pip wheel --no-deps --wheel-dir $(WHEELS) bindings/python

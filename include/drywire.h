@@ -93,6 +93,31 @@
 // A framing: lines, or anything that ends at a delimiter. Options from `terminator` on.
 #define DRYWIRE_FRAMING_LINES 2
 
+// A framing: records of exactly `max_payload` bytes.
+#define DRYWIRE_FRAMING_FIXED 3
+
+// A framing: drywire's own, with a 16-byte header and checksums (docs/tlv.md).
+#define DRYWIRE_FRAMING_TLV 4
+
+// A framing: the same with an 8-byte header and no checksums.
+#define DRYWIRE_FRAMING_TLV_COMPACT 5
+
+// A framing: records with version, time, host, tag and message; up to 32767 bytes.
+#define DRYWIRE_FRAMING_RECORDS 6
+
+// A framing: RESP as a Redis server reads it. Only to decode.
+#define DRYWIRE_FRAMING_RESP_REQUESTS 7
+
+// A framing: RESP as a Redis client reads it. Only to decode.
+#define DRYWIRE_FRAMING_RESP_REPLIES 8
+
+// A framing: HTTP/1.1 as a server reads it: heads, pieces of bodies (`max_payload` limits a whole
+// body) and trailers. Only to decode.
+#define DRYWIRE_FRAMING_HTTP_REQUESTS 9
+
+// A framing: HTTP/1.1 as a client reads it. Only to decode.
+#define DRYWIRE_FRAMING_HTTP_RESPONSES 10
+
 // `flags`: the length and type are little-endian.
 #define DRYWIRE_FRAMING_LITTLE_ENDIAN 1
 
@@ -113,6 +138,10 @@
 
 // `oversize`: a line over the limit is cut there. Lines only.
 #define DRYWIRE_OVERSIZE_TRUNCATE 2
+
+// `oversize`: as skip, and after a damaged header the next valid one is searched for. TLV only; for
+// files and serial lines.
+#define DRYWIRE_OVERSIZE_RESYNC 3
 
 // `length_width`: LEB128 of a 32-bit number, as in delimited protobuf. 1, 2, 3, 4 and 8 are
 // widths in bytes.
@@ -387,6 +416,15 @@
 // For `drywire_has_feature`: protocols made by the caller on top of a framing.
 #define DRYWIRE_FEATURE_CUSTOM_SERVER 4
 
+// For `drywire_has_feature`: chat servers.
+#define DRYWIRE_FEATURE_CHAT_SERVER 5
+
+// For `drywire_has_feature`: hub servers.
+#define DRYWIRE_FEATURE_HUB_SERVER 6
+
+// For `drywire_has_feature`: sudoku servers and work for other threads.
+#define DRYWIRE_FEATURE_SUDOKU_SERVER 7
+
 // What a call did. 0 is success; above 0 is success with a hint; below 0 is failure, and the
 // call did nothing unless its documentation says otherwise.
 //
@@ -462,6 +500,10 @@ typedef struct drywire_framer drywire_framer;
 // All connections of one service. Of a server and its connections one is used at a time, from any
 // thread; different servers are independent.
 typedef struct drywire_server drywire_server;
+
+// A piece of slow work on its way to a thread and back. It belongs to no other handle: run it on any
+// thread, while the server goes on.
+typedef struct drywire_work drywire_work;
 
 // Settings of a client. Start with `drywire_client_options_init`.
 typedef struct drywire_client_options {
@@ -587,7 +629,7 @@ typedef struct drywire_error_info {
 typedef struct drywire_framer_options {
     // `sizeof(drywire_framer_options)`.
     uint32_t struct_size;
-    // A `DRYWIRE_FRAMING_*` number: length prefix or lines.
+    // Which framing: `DRYWIRE_FRAMING_LENGTH_PREFIX` and those after it.
     uint32_t kind;
     // The longest payload, in bytes, without header and terminator. Must be set.
     uint64_t max_payload;
@@ -732,6 +774,40 @@ typedef struct drywire_memcached_stats {
     // Live items removed to make room.
     uint64_t evictions;
 } drywire_memcached_stats;
+
+// Settings of a chat or hub server. Start with `drywire_fanout_options_init`.
+typedef struct drywire_fanout_options {
+    // `sizeof(drywire_fanout_options)`.
+    uint32_t struct_size;
+    // Chat: messages repeated to a client that joins, at most. Default 200.
+    uint32_t history;
+    // Chat: rooms of one client, 1 to 65535. Hub: subscriptions of one connection. Default 16.
+    uint32_t subscriptions;
+    // Members of one room or topic. Default 100000.
+    uint32_t members;
+    // Bytes that one room or topic keeps. Default 1 MiB.
+    uint64_t topic_bytes;
+    // Bytes that all of them keep. Default 64 MiB.
+    uint64_t total_bytes;
+    // Chat: silence after which an extended client is pinged. Default 10 s.
+    uint64_t heartbeat_ns;
+    // Unix time in milliseconds when `now_ns` is 0. Default 0.
+    uint64_t unix_ms;
+} drywire_fanout_options;
+
+// Settings of a sudoku server. Start with `drywire_sudoku_options_init`.
+typedef struct drywire_sudoku_options {
+    // `sizeof(drywire_sudoku_options)`.
+    uint32_t struct_size;
+    // Threads that run its work, at least 1. Default 1.
+    uint32_t workers;
+    // Boards of one connection under way at most, at least 1. Default 1024.
+    uint32_t under_way;
+    // Guesses for one board. Default 10000.
+    uint32_t guesses;
+    // The longest predicted wait that is accepted; beyond it boards are refused. Default 45 ms.
+    uint64_t budget_ns;
+} drywire_sudoku_options;
 
 #ifdef __cplusplus
 extern "C" {
@@ -1092,7 +1168,8 @@ enum drywire_status drywire_framer_last_error(const struct drywire_framer *frame
 //
 // Errors: `DRYWIRE_ERR_BUFFER` if `cap` is too small, with the size needed in `n` (`out` may be
 // NULL if `cap` is 0: ask, then fill); `DRYWIRE_ERR_RANGE` for what the decoder would refuse;
-// `DRYWIRE_ERR_NULL`. Nothing is written then.
+// `DRYWIRE_ERR_UNSUPPORTED` for framings that are only read; `DRYWIRE_ERR_NULL`. Nothing is written
+// then.
 DRYWIRE_API
 DRYWIRE_WARN_UNUSED
 enum drywire_status drywire_framer_encode(const struct drywire_framer *framer,
@@ -1107,7 +1184,7 @@ enum drywire_status drywire_framer_encode(const struct drywire_framer *framer,
 // Writes only the header of a frame with `payload_len` bytes of payload, for a gathered write that
 // leaves the payload where it is. At most 64 bytes; otherwise as `drywire_framer_encode`.
 //
-// Errors: also `DRYWIRE_ERR_UNSUPPORTED` for lines, which have no header.
+// Errors: also `DRYWIRE_ERR_UNSUPPORTED` for any other framing than the length prefix.
 DRYWIRE_API
 DRYWIRE_WARN_UNUSED
 enum drywire_status drywire_framer_encode_header(const struct drywire_framer *framer,
@@ -1275,6 +1352,82 @@ enum drywire_status drywire_server_get_stats(const struct drywire_server *server
 DRYWIRE_API
 enum drywire_status drywire_server_get_memcached_stats(const struct drywire_server *server,
                                                        struct drywire_memcached_stats *stats);
+
+// Fills `options` (`size` bytes of it) with defaults.
+//
+// Errors: `DRYWIRE_ERR_NULL`, `DRYWIRE_ERR_ABI`.
+DRYWIRE_API
+enum drywire_status drywire_fanout_options_init(struct drywire_fanout_options *options,
+                                                size_t size);
+
+// Fills `options` (`size` bytes of it) with defaults.
+//
+// Errors: `DRYWIRE_ERR_NULL`, `DRYWIRE_ERR_ABI`.
+DRYWIRE_API
+enum drywire_status drywire_sudoku_options_init(struct drywire_sudoku_options *options,
+                                                size_t size);
+
+// Makes a chat server (docs/chat.md): what one client says, all in the room hear. Each connection may
+// hold the longest message, even if `input_limit` is less. NULL options are all defaults; they are
+// copied. Free it with `drywire_server_free`.
+//
+// Errors: `DRYWIRE_ERR_RANGE`, `DRYWIRE_ERR_ABI`, `DRYWIRE_ERR_NULL`. On failure `*server` is NULL.
+DRYWIRE_API
+DRYWIRE_WARN_UNUSED
+enum drywire_status drywire_chat_server_new(const struct drywire_server_options *options,
+                                            const struct drywire_fanout_options *fanout,
+                                            struct drywire_server **server);
+
+// Makes a hub: publish and subscribe by line (docs/hub.md). Otherwise as `drywire_chat_server_new`.
+//
+// Errors: as `drywire_chat_server_new`.
+DRYWIRE_API
+DRYWIRE_WARN_UNUSED
+enum drywire_status drywire_hub_server_new(const struct drywire_server_options *options,
+                                           const struct drywire_fanout_options *fanout,
+                                           struct drywire_server **server);
+
+// Makes a sudoku server: its requests are slow work, to be run with `drywire_server_next_work`.
+// Otherwise as `drywire_chat_server_new`.
+//
+// Errors: as `drywire_chat_server_new`.
+DRYWIRE_API
+DRYWIRE_WARN_UNUSED
+enum drywire_status drywire_sudoku_server_new(const struct drywire_server_options *options,
+                                              const struct drywire_sudoku_options *sudoku,
+                                              struct drywire_server **server);
+
+// Takes the next piece of work of a server, oldest first, to `work`. Run it with `drywire_work_run`,
+// bring it back with `drywire_server_complete`, free it with `drywire_work_free`. One that is freed
+// without that leaves its request unanswered.
+//
+// Returns `DRYWIRE_OK`, or `DRYWIRE_NOT_NOW` and a NULL `work` if there is none.
+// Errors: `DRYWIRE_ERR_NULL`; `DRYWIRE_ERR_STATE` between `_input_reserve` and `_input_commit`;
+// `DRYWIRE_ERR_UNSUPPORTED` for a custom server, see `drywire_server_poll`.
+DRYWIRE_API
+DRYWIRE_WARN_UNUSED
+enum drywire_status drywire_server_next_work(struct drywire_server *server,
+                                             uint64_t now_ns,
+                                             struct drywire_work **work);
+
+// Does the work: bounded, but long. On any thread.
+//
+// Errors: `DRYWIRE_ERR_STATE` if it was run before; `DRYWIRE_ERR_NULL`.
+DRYWIRE_API DRYWIRE_WARN_UNUSED enum drywire_status drywire_work_run(struct drywire_work *work);
+
+// Brings work that was run back to its server. The connection that asked shows up in
+// `drywire_server_ready`; if it is gone, the result is dropped.
+//
+// Errors: `DRYWIRE_ERR_RANGE` if it is another server's; `DRYWIRE_ERR_STATE` if it was not run, was
+// brought back before, or between `_input_reserve` and `_input_commit`; `DRYWIRE_ERR_NULL`.
+DRYWIRE_API
+DRYWIRE_WARN_UNUSED
+enum drywire_status drywire_server_complete(struct drywire_server *server,
+                                            uint64_t now_ns,
+                                            struct drywire_work *work);
+
+// Frees a piece of work in any state. NULL is fine.
+DRYWIRE_API void drywire_work_free(struct drywire_work *work);
 
 // The name of a status, such as "DRYWIRE_ERR_NULL"; "DRYWIRE_UNKNOWN" for a number that is none.
 // Static text. Any thread, any time.

@@ -13,7 +13,9 @@
 
 typedef struct fixture {
     drywire_framer *framer, *made_framer;
-    drywire_server *server, *memcached, *made_server;
+    drywire_server *server, *memcached, *sudoku, *made_server;
+    drywire_work *work, *done_work, *made_work;
+    drywire_conn *sudoku_conn;
     drywire_conn *conn, *over, *made_conn;
     drywire_client *client, *over_client, *made_client;
     drywire_framer_options framer_options;
@@ -21,6 +23,8 @@ typedef struct fixture {
     drywire_memcached_options memcached_options;
     drywire_custom_options custom_options;
     drywire_client_options client_options;
+    drywire_fanout_options fanout_options;
+    drywire_sudoku_options sudoku_options;
     drywire_memcached_request request;
     drywire_server_stats server_stats;
     drywire_memcached_stats memcached_stats;
@@ -94,6 +98,11 @@ static void fixture_free(fixture *f) {
     drywire_server_free(f->server);
     drywire_server_free(f->memcached);
     drywire_server_free(f->made_server);
+    drywire_server_free(f->sudoku);
+    drywire_conn_free(f->sudoku_conn);
+    drywire_work_free(f->work);
+    drywire_work_free(f->done_work);
+    drywire_work_free(f->made_work);
     drywire_conn_free(f->conn);
     drywire_conn_free(f->over);
     drywire_conn_free(f->made_conn);
@@ -106,6 +115,7 @@ static void fixture_free(fixture *f) {
 
 static void fixture_make(fixture *f) {
     static const uint8_t request[] = "request\nrest";
+    uint8_t boards[3 * 85];
     size_t consumed, n;
     memset(f, 0, sizeof *f);
     drywire_framer_options_init(&f->framer_options, sizeof f->framer_options);
@@ -114,6 +124,8 @@ static void fixture_make(fixture *f) {
     drywire_custom_options_init(&f->custom_options, sizeof f->custom_options);
     drywire_client_options_init(&f->client_options, sizeof f->client_options);
     drywire_memcached_request_init(&f->request, sizeof f->request);
+    drywire_fanout_options_init(&f->fanout_options, sizeof f->fanout_options);
+    drywire_sudoku_options_init(&f->sudoku_options, sizeof f->sudoku_options);
     f->memcached_options.memory = 1 << 20;
     f->memcached_options.item_max = 1 << 16;
     f->framer_options.kind = DRYWIRE_FRAMING_LENGTH_PREFIX;
@@ -124,6 +136,17 @@ static void fixture_make(fixture *f) {
                                    &f->server) == 0, "server");
     must(drywire_memcached_server_new(&f->server_options, &f->memcached_options, &f->memcached) == 0,
          "memcached");
+    must(drywire_sudoku_server_new(&f->server_options, &f->sudoku_options, &f->sudoku) == 0, "sudoku");
+    must(drywire_conn_open(f->sudoku, 1, f, &f->sudoku_conn) == 0, "sudoku conn");
+    memset(boards, '0', sizeof boards);
+    for (n = 0; n < 3; n++) {
+        memcpy(boards + 85 * n, "a:", 2);
+        memcpy(boards + 85 * n + 83, "\r\n", 2);
+    }
+    must(drywire_conn_feed(f->sudoku_conn, 1, boards, sizeof boards, &consumed) == 0, "boards");
+    must(drywire_server_next_work(f->sudoku, 1, &f->work) == 0, "work");
+    must(drywire_server_next_work(f->sudoku, 1, &f->done_work) == 0, "done work");
+    must(drywire_work_run(f->done_work) == 0, "run");
     must(drywire_conn_open(f->server, 1, f, &f->conn) == 0, "conn");
     must(drywire_conn_open(f->server, 1, f, &f->over) == 0, "over");
     must(drywire_conn_abort(f->over, 1, DRYWIRE_TRANSPORT_RESET) == 0, "abort");

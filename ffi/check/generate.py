@@ -24,6 +24,9 @@ OPTIONAL = {
     ("drywire_memcached_server_new", "options"), ("drywire_memcached_server_new", "memcached"),
     ("drywire_custom_server_new", "options"), ("drywire_custom_server_new", "custom"),
     ("drywire_memcached_client_new", "options"),
+    ("drywire_chat_server_new", "options"), ("drywire_chat_server_new", "fanout"),
+    ("drywire_hub_server_new", "options"), ("drywire_hub_server_new", "fanout"),
+    ("drywire_sudoku_server_new", "options"), ("drywire_sudoku_server_new", "sudoku"),
 }
 # Valid only after another call; misuse.c does that by hand.
 SECOND_STEP = {"drywire_conn_input_commit", "drywire_conn_was_shut_down"}
@@ -35,6 +38,11 @@ SPECIAL = {
     ("drywire_memcached_options_init", "size"): "sizeof f->memcached_options",
     ("drywire_custom_options_init", "size"): "sizeof f->custom_options",
     ("drywire_client_options_init", "size"): "sizeof f->client_options",
+    ("drywire_fanout_options_init", "size"): "sizeof f->fanout_options",
+    ("drywire_sudoku_options_init", "size"): "sizeof f->sudoku_options",
+    ("drywire_server_next_work", "server"): "f->sudoku",
+    ("drywire_server_complete", "server"): "f->sudoku",
+    ("drywire_server_complete", "work"): "f->done_work",
     ("drywire_memcached_request_init", "size"): "sizeof f->request",
     ("drywire_conn_input_commit", "n"): "0",
     ("drywire_conn_output_consume", "bytes"): "0",
@@ -47,6 +55,8 @@ VALUES = {
     "drywire_server *": "f->server",
     "drywire_conn *": "f->conn",
     "drywire_client *": "f->client",
+    "drywire_work *": "f->work",
+    "drywire_work **": "&f->made_work",
     "drywire_framer **": "&f->made_framer",
     "drywire_server **": "&f->made_server",
     "drywire_conn **": "&f->made_conn",
@@ -56,6 +66,8 @@ VALUES = {
     "drywire_memcached_options *": "&f->memcached_options",
     "drywire_custom_options *": "&f->custom_options",
     "drywire_client_options *": "&f->client_options",
+    "drywire_fanout_options *": "&f->fanout_options",
+    "drywire_sudoku_options *": "&f->sudoku_options",
     "drywire_memcached_request *": "&f->request",
     "drywire_server_stats *": "&f->server_stats",
     "drywire_memcached_stats *": "&f->memcached_stats",
@@ -188,7 +200,7 @@ def panic():
         if name in UNGUARDED:
             continue
         good = valid(name, params)
-        has_handle = any(re.fullmatch(r"drywire_(framer|server|conn|client) \*", kind) for kind, *_ in params)
+        has_handle = any(re.fullmatch(r"drywire_(framer|server|conn|client|work) \*", kind) for kind, *_ in params)
         print("    fresh(f);")
         print("    arm(1);")
         expect = "IS_PANIC" if returns == "drywire_status" else "ANY"

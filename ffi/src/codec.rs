@@ -7,8 +7,13 @@ use crate::types::{
     DRYWIRE_EVENT_FRAME, DRYWIRE_EVENT_FRAME_ERROR, OutArray, drywire_bytes, drywire_error_info,
     drywire_event,
 };
+use drywire::frame::fixed::Fixed;
+use drywire::frame::http::Http;
 use drywire::frame::length_prefix::{self, Counts, LengthPrefix, Width};
 use drywire::frame::line::{self, Lines, Lone};
+use drywire::frame::record::Records;
+use drywire::frame::resp::Resp;
+use drywire::frame::tlv::{Compact, Damage, Tlv};
 use drywire::frame::{
     ConfigError, Encode, EncodeError, Eof, ErrorKind, FrameError, Framing, Header, Meta, Step,
 };
@@ -21,6 +26,24 @@ use drywire_status::{
 pub const DRYWIRE_FRAMING_LENGTH_PREFIX: u32 = 1;
 /// A framing: lines, or anything that ends at a delimiter. Options from `terminator` on.
 pub const DRYWIRE_FRAMING_LINES: u32 = 2;
+
+/// A framing: records of exactly `max_payload` bytes.
+pub const DRYWIRE_FRAMING_FIXED: u32 = 3;
+/// A framing: drywire's own, with a 16-byte header and checksums (docs/tlv.md).
+pub const DRYWIRE_FRAMING_TLV: u32 = 4;
+/// A framing: the same with an 8-byte header and no checksums.
+pub const DRYWIRE_FRAMING_TLV_COMPACT: u32 = 5;
+/// A framing: records with version, time, host, tag and message; up to 32767 bytes.
+pub const DRYWIRE_FRAMING_RECORDS: u32 = 6;
+/// A framing: RESP as a Redis server reads it. Only to decode.
+pub const DRYWIRE_FRAMING_RESP_REQUESTS: u32 = 7;
+/// A framing: RESP as a Redis client reads it. Only to decode.
+pub const DRYWIRE_FRAMING_RESP_REPLIES: u32 = 8;
+/// A framing: HTTP/1.1 as a server reads it: heads, pieces of bodies (`max_payload` limits a whole
+/// body) and trailers. Only to decode.
+pub const DRYWIRE_FRAMING_HTTP_REQUESTS: u32 = 9;
+/// A framing: HTTP/1.1 as a client reads it. Only to decode.
+pub const DRYWIRE_FRAMING_HTTP_RESPONSES: u32 = 10;
 
 /// `flags`: the length and type are little-endian.
 pub const DRYWIRE_FRAMING_LITTLE_ENDIAN: u32 = 1;
@@ -37,6 +60,10 @@ pub const DRYWIRE_OVERSIZE_FATAL: u32 = 0;
 pub const DRYWIRE_OVERSIZE_SKIP: u32 = 1;
 /// `oversize`: a line over the limit is cut there. Lines only.
 pub const DRYWIRE_OVERSIZE_TRUNCATE: u32 = 2;
+
+/// `oversize`: as skip, and after a damaged header the next valid one is searched for. TLV only; for
+/// files and serial lines.
+pub const DRYWIRE_OVERSIZE_RESYNC: u32 = 3;
 
 /// `length_width`: LEB128 of a 32-bit number, as in delimited protobuf. 1, 2, 3, 4 and 8 are
 /// widths in bytes.
@@ -81,7 +108,7 @@ pub const DRYWIRE_LINES_ANY_OF: u32 = 5;
 pub struct drywire_framer_options {
     /// `sizeof(drywire_framer_options)`.
     pub struct_size: u32,
-    /// A `DRYWIRE_FRAMING_*` number: length prefix or lines.
+    /// Which framing: `DRYWIRE_FRAMING_LENGTH_PREFIX` and those after it.
     pub kind: u32,
     /// The longest payload, in bytes, without header and terminator. Must be set.
     pub max_payload: u64,
@@ -169,6 +196,53 @@ pub(crate) fn build(options: &drywire_framer_options) -> Result<Box<dyn Codec>> 
             Stream::boxed(framing, Some(LengthPrefix::header))
         }
         DRYWIRE_FRAMING_LINES => Stream::boxed(lines(options, max)?, None),
+        _ => {
+            known_flags(options, 0)?;
+            build_plain(options, max)
+        }
+    }
+}
+
+/// The framings that have no options of their own.
+fn build_plain(options: &drywire_framer_options, max: usize) -> Result<Box<dyn Codec>> {
+    let skips = |most: u32| {
+        if options.oversize > most { Err(DRYWIRE_ERR_RANGE) } else { Ok(options.oversize) }
+    };
+    let fatal_only = skips(DRYWIRE_OVERSIZE_FATAL);
+    match options.kind {
+        DRYWIRE_FRAMING_FIXED => {
+            fatal_only?;
+            Stream::boxed(Fixed::new(max).map_err(refused)?, None)
+        }
+        DRYWIRE_FRAMING_TLV if max <= Tlv::MAX => {
+            let damage = match options.oversize {
+                DRYWIRE_OVERSIZE_FATAL => Damage::Fatal,
+                DRYWIRE_OVERSIZE_SKIP => Damage::Skip,
+                DRYWIRE_OVERSIZE_RESYNC => Damage::Resync,
+                _ => return Err(DRYWIRE_ERR_RANGE),
+            };
+            Stream::boxed(Tlv::new(max).damage(damage), None)
+        }
+        DRYWIRE_FRAMING_TLV_COMPACT if max <= Compact::MAX => {
+            fatal_only?;
+            Stream::boxed(Compact::new(max), None)
+        }
+        DRYWIRE_FRAMING_RECORDS if (12..=Records::MAX).contains(&max) => {
+            let skip = skips(DRYWIRE_OVERSIZE_SKIP)? == DRYWIRE_OVERSIZE_SKIP;
+            Stream::boxed(Records::new().max(max).skip_bad(skip), None)
+        }
+        DRYWIRE_FRAMING_RESP_REQUESTS | DRYWIRE_FRAMING_RESP_REPLIES => {
+            fatal_only?;
+            let requests = options.kind == DRYWIRE_FRAMING_RESP_REQUESTS;
+            let resp = if requests { Resp::requests() } else { Resp::replies() };
+            ReadOnly::boxed(resp.max_frame(max).max_bulk(max))
+        }
+        DRYWIRE_FRAMING_HTTP_REQUESTS | DRYWIRE_FRAMING_HTTP_RESPONSES => {
+            fatal_only?;
+            let requests = options.kind == DRYWIRE_FRAMING_HTTP_REQUESTS;
+            let http = if requests { Http::requests() } else { Http::responses() };
+            ReadOnly::boxed(http.max_body(options.max_payload))
+        }
         _ => Err(DRYWIRE_ERR_RANGE),
     }
 }
@@ -279,35 +353,7 @@ where
     }
 
     fn decode(&mut self, data: &[u8], events: &mut OutArray<drywire_event>) -> Decoded {
-        let mut ahead = F::Lookahead::default();
-        let mut at = 0;
-        while !events.is_full() {
-            let offset = self.framing.position(&self.state);
-            match self.framing.step_in(&mut self.state, &mut ahead, data, at) {
-                Step::Frame { payload, meta, consumed } => {
-                    let rest = data.get(at..).unwrap_or_default();
-                    let mut event = drywire_event::new(DRYWIRE_EVENT_FRAME, u64::from(meta.extra));
-                    event.flags = meta.kind;
-                    event.num = offset;
-                    event.a = drywire_bytes::of(payload.of(rest));
-                    event.b = drywire_bytes::of(rest.get(..consumed).unwrap_or_default());
-                    events.push(event);
-                    at += consumed;
-                }
-                Step::Skip { consumed } => at += consumed,
-                Step::Need(more) => {
-                    return Decoded { consumed: at, need: more.get(), error: None };
-                }
-                Step::Error { error, consumed } => {
-                    at += consumed;
-                    if error.fatal {
-                        return Decoded { consumed: at, need: 0, error: Some(error) };
-                    }
-                    events.push(bad_frame(&error));
-                }
-            }
-        }
-        Decoded { consumed: at, need: 0, error: None }
+        decode(&self.framing, &mut self.state, data, events)
     }
 
     fn finish(&self, rest: &[u8]) -> Eof {
@@ -334,6 +380,100 @@ where
         let header = self.header.ok_or(DRYWIRE_ERR_UNSUPPORTED)?;
         header(&self.framing, meta, len).map_err(unwritable)
     }
+}
+
+/// A framing that can only be read.
+struct ReadOnly<F: Framing> {
+    framing: F,
+    state: F::State,
+}
+
+impl<F: Framing + Copy + Send + 'static> ReadOnly<F>
+where
+    F::State: Send,
+{
+    fn boxed(framing: F) -> Result<Box<dyn Codec>> {
+        Ok(try_box(Self { framing, state: F::State::default() })?)
+    }
+}
+
+impl<F: Framing + Copy + Send + 'static> Codec for ReadOnly<F>
+where
+    F::State: Send,
+{
+    fn fresh(&self) -> Result<Box<dyn Codec>> {
+        Self::boxed(self.framing)
+    }
+
+    fn step(&mut self, avail: &[u8]) -> Step {
+        self.framing.step(&mut self.state, avail)
+    }
+
+    fn decode(&mut self, data: &[u8], events: &mut OutArray<drywire_event>) -> Decoded {
+        decode(&self.framing, &mut self.state, data, events)
+    }
+
+    fn finish(&self, rest: &[u8]) -> Eof {
+        self.framing.finish(&self.state, rest)
+    }
+
+    fn position(&self) -> u64 {
+        self.framing.position(&self.state)
+    }
+
+    fn max_pending(&self) -> usize {
+        self.framing.max_pending()
+    }
+
+    fn encoded_len(&self, _: Meta, _: &[u8]) -> Result<usize> {
+        Err(DRYWIRE_ERR_UNSUPPORTED)
+    }
+
+    fn encode(&self, _: Meta, _: &[u8], _: &mut [u8]) -> Result<usize> {
+        Err(DRYWIRE_ERR_UNSUPPORTED)
+    }
+
+    fn header(&self, _: Meta, _: usize) -> Result<Header> {
+        Err(DRYWIRE_ERR_UNSUPPORTED)
+    }
+}
+
+/// All frames at the front of `data`, as far as the array takes them.
+fn decode<F: Framing>(
+    framing: &F,
+    state: &mut F::State,
+    data: &[u8],
+    events: &mut OutArray<drywire_event>,
+) -> Decoded {
+    let mut ahead = F::Lookahead::default();
+    let mut at = 0;
+    while !events.is_full() {
+        let offset = framing.position(state);
+        match framing.step_in(state, &mut ahead, data, at) {
+            Step::Frame { payload, meta, consumed } => {
+                let rest = data.get(at..).unwrap_or_default();
+                let mut event = drywire_event::new(DRYWIRE_EVENT_FRAME, u64::from(meta.extra));
+                event.flags = meta.kind;
+                event.num = offset;
+                event.a = drywire_bytes::of(payload.of(rest));
+                event.b = drywire_bytes::of(rest.get(..consumed).unwrap_or_default());
+                events.push(event);
+                at += consumed;
+            }
+            Step::Skip { consumed } => at += consumed,
+            Step::Need(more) => {
+                return Decoded { consumed: at, need: more.get(), error: None };
+            }
+            Step::Error { error, consumed } => {
+                at += consumed;
+                if error.fatal {
+                    return Decoded { consumed: at, need: 0, error: Some(error) };
+                }
+                events.push(bad_frame(&error));
+            }
+        }
+    }
+    Decoded { consumed: at, need: 0, error: None }
 }
 
 fn bad_frame(error: &FrameError) -> drywire_event {

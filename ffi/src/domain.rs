@@ -36,6 +36,28 @@ pub(crate) struct Inner {
 pub(crate) enum Kind {
     Memcached(Box<Engine<Server<Local<Part>>>>),
     Custom(Box<Engine<Custom>>),
+    /// One that answers by itself and that nothing here has to look into.
+    Plain(Box<dyn Machine + Send>),
+}
+
+impl Kind {
+    #[inline]
+    fn machine(&self) -> &dyn Machine {
+        match self {
+            Self::Memcached(engine) => &**engine,
+            Self::Custom(engine) => &**engine,
+            Self::Plain(engine) => &**engine,
+        }
+    }
+
+    #[inline]
+    fn machine_mut(&mut self) -> &mut dyn Machine {
+        match self {
+            Self::Memcached(engine) => &mut **engine,
+            Self::Custom(engine) => &mut **engine,
+            Self::Plain(engine) => &mut **engine,
+        }
+    }
 }
 
 /// Counted here for all protocols alike.
@@ -74,10 +96,7 @@ impl Inner {
 
     #[inline]
     pub(crate) fn machine(&mut self) -> &mut dyn Machine {
-        match &mut self.engine {
-            Kind::Memcached(engine) => &mut **engine,
-            Kind::Custom(engine) => &mut **engine,
-        }
+        self.engine.machine_mut()
     }
 
     /// Before anything changes: no read may be under way, and what callers still look at must not
@@ -155,10 +174,7 @@ impl Inner {
         if self.reserved.is_some() {
             return Err(DRYWIRE_ERR_STATE);
         }
-        let room = match &self.engine {
-            Kind::Memcached(engine) => engine.room(id, &mut self.scratch),
-            Kind::Custom(engine) => engine.room(id, &mut self.scratch),
-        };
+        let room = self.engine.machine().room(id, &mut self.scratch);
         if !room.is_empty() {
             self.reserved = Some(id);
         }
@@ -176,10 +192,7 @@ impl Inner {
         let now = self.begin(now)?;
         self.totals.bytes_in += n as u64;
         if n > 0 {
-            match &mut self.engine {
-                Kind::Memcached(engine) => engine.ingest(id, now, &self.scratch, n),
-                Kind::Custom(engine) => engine.ingest(id, now, &self.scratch, n),
-            }
+            self.engine.machine_mut().ingest(id, now, &self.scratch, n);
         }
         Ok(())
     }
@@ -196,11 +209,7 @@ impl Inner {
             .get_mut(id.slot as usize)
             .filter(|slot| slot.generation == id.generation)
             .ok_or(DRYWIRE_ERR_GONE)?;
-        let slices = match &self.engine {
-            Kind::Memcached(engine) => engine.outgoing(id),
-            Kind::Custom(engine) => engine.outgoing(id),
-        };
-        let result = look(&mut slot.shown, slices);
+        let result = look(&mut slot.shown, self.engine.machine().outgoing(id));
         if slot.shown.at_risk() && !self.at_risk.contains(&id) {
             self.at_risk.push(id);
         }

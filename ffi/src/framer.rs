@@ -198,7 +198,8 @@ pub unsafe extern "C" fn drywire_framer_last_error(
 ///
 /// Errors: `DRYWIRE_ERR_BUFFER` if `cap` is too small, with the size needed in `n` (`out` may be
 /// NULL if `cap` is 0: ask, then fill); `DRYWIRE_ERR_RANGE` for what the decoder would refuse;
-/// `DRYWIRE_ERR_NULL`. Nothing is written then.
+/// `DRYWIRE_ERR_UNSUPPORTED` for framings that are only read; `DRYWIRE_ERR_NULL`. Nothing is written
+/// then.
 #[must_use]
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn drywire_framer_encode(
@@ -232,7 +233,7 @@ pub unsafe extern "C" fn drywire_framer_encode(
 /// Writes only the header of a frame with `payload_len` bytes of payload, for a gathered write that
 /// leaves the payload where it is. At most 64 bytes; otherwise as `drywire_framer_encode`.
 ///
-/// Errors: also `DRYWIRE_ERR_UNSUPPORTED` for lines, which have no header.
+/// Errors: also `DRYWIRE_ERR_UNSUPPORTED` for any other framing than the length prefix.
 #[must_use]
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn drywire_framer_encode_header(

@@ -26,6 +26,7 @@ pub mod options;
 mod output;
 pub mod request;
 pub mod server;
+pub mod services;
 mod sized;
 pub mod status;
 pub mod types;
@@ -38,6 +39,7 @@ const _: () = {
     crosses_threads::<server::drywire_server>();
     crosses_threads::<conn::drywire_conn>();
     crosses_threads::<client::drywire_client>();
+    crosses_threads::<services::drywire_work>();
 };
 
 #[cfg(test)]

@@ -423,7 +423,7 @@ pub unsafe extern "C" fn drywire_server_get_memcached_stats(
 /// # Safety
 /// `server` is NULL or a server that was not freed.
 #[inline]
-unsafe fn enter<R>(
+pub(crate) unsafe fn enter<R>(
     server: *const drywire_server,
     f: impl FnOnce(&mut Inner) -> Result<R>,
 ) -> Result<R> {

@@ -21,6 +21,12 @@ pub const DRYWIRE_FEATURE_MEMCACHED_SERVER: u32 = 2;
 pub const DRYWIRE_FEATURE_MEMCACHED_CLIENT: u32 = 3;
 /// For `drywire_has_feature`: protocols made by the caller on top of a framing.
 pub const DRYWIRE_FEATURE_CUSTOM_SERVER: u32 = 4;
+/// For `drywire_has_feature`: chat servers.
+pub const DRYWIRE_FEATURE_CHAT_SERVER: u32 = 5;
+/// For `drywire_has_feature`: hub servers.
+pub const DRYWIRE_FEATURE_HUB_SERVER: u32 = 6;
+/// For `drywire_has_feature`: sudoku servers and work for other threads.
+pub const DRYWIRE_FEATURE_SUDOKU_SERVER: u32 = 7;
 
 const STRING: &CStr =
     match CStr::from_bytes_with_nul(concat!(env!("CARGO_PKG_VERSION"), "\0").as_bytes()) {
@@ -51,5 +57,5 @@ pub extern "C" fn drywire_abi_version() -> u32 {
 /// Functions of a feature that is off exist and return `DRYWIRE_ERR_UNSUPPORTED`. Any thread.
 #[unsafe(no_mangle)]
 pub extern "C" fn drywire_has_feature(feature: u32) -> i32 {
-    i32::from((DRYWIRE_FEATURE_FRAMING..=DRYWIRE_FEATURE_CUSTOM_SERVER).contains(&feature))
+    i32::from((DRYWIRE_FEATURE_FRAMING..=DRYWIRE_FEATURE_SUDOKU_SERVER).contains(&feature))
 }

@@ -243,3 +243,63 @@ fn settings_that_make_no_sense_are_refused() {
     };
     assert_eq!(header, DRYWIRE_ERR_UNSUPPORTED);
 }
+
+/// Every framing that can be written reads what it wrote, in any pieces; the others read theirs.
+#[test]
+fn all_framings_are_there() {
+    let payload: Vec<u8> = (0..60).collect();
+    let record = b"\0\0\0\0\0\0\0\x07\0\0\0\0a message";
+    for (kind, max, payload) in [
+        (DRYWIRE_FRAMING_LENGTH_PREFIX, 100, &payload[..]),
+        (DRYWIRE_FRAMING_LINES, 100, b"text"),
+        (DRYWIRE_FRAMING_FIXED, 60, &payload),
+        (DRYWIRE_FRAMING_TLV, 100, &payload),
+        (DRYWIRE_FRAMING_TLV_COMPACT, 100, &payload),
+        (DRYWIRE_FRAMING_RECORDS, 100, record),
+    ] {
+        let framer = make(&options(kind, max)).unwrap();
+        let (mut out, mut n) = ([0; 200], 0);
+        // SAFETY: valid memory.
+        let status = unsafe {
+            drywire_framer_encode(
+                framer.0,
+                0,
+                0,
+                payload.as_ptr(),
+                payload.len(),
+                out.as_mut_ptr(),
+                200,
+                &mut n,
+            )
+        };
+        assert_eq!(status, DRYWIRE_OK, "framing {kind}");
+        for piece in [200, 1] {
+            let framer = make(&options(kind, max)).unwrap();
+            let (_, seen) = framer.decode_all(&out[..n].repeat(3), &[piece], 2);
+            assert_eq!(seen.len(), 3, "framing {kind} in pieces of {piece}");
+            assert!(seen.iter().all(|frame| frame.3 == payload));
+        }
+    }
+    for (kind, stream, frames) in [
+        (DRYWIRE_FRAMING_RESP_REQUESTS, &b"*1\r\n$4\r\nPING\r\nPING\r\n"[..], 2),
+        (DRYWIRE_FRAMING_RESP_REPLIES, b"+OK\r\n:42\r\n$-1\r\n", 3),
+        (DRYWIRE_FRAMING_HTTP_REQUESTS, b"GET / HTTP/1.1\r\nHost: a\r\n\r\n", 1),
+        (DRYWIRE_FRAMING_HTTP_RESPONSES, b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n", 1),
+    ] {
+        let framer = make(&options(kind, 1000)).unwrap();
+        assert_eq!(framer.decode_all(stream, &[3], 2).1.len(), frames, "framing {kind}");
+        let mut n = 0;
+        // SAFETY: valid memory.
+        let status = unsafe {
+            drywire_framer_encode(framer.0, 0, 0, b"x".as_ptr(), 1, ptr::null_mut(), 0, &mut n)
+        };
+        assert_eq!(status, DRYWIRE_ERR_UNSUPPORTED);
+    }
+    for (kind, max) in [
+        (DRYWIRE_FRAMING_TLV, (1 << 27) + 1),
+        (DRYWIRE_FRAMING_TLV_COMPACT, 1 << 16),
+        (DRYWIRE_FRAMING_RECORDS, 11),
+    ] {
+        assert_eq!(make(&options(kind, max)).err(), Some(DRYWIRE_ERR_RANGE));
+    }
+}

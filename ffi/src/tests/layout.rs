@@ -5,6 +5,7 @@ use crate::client::*;
 use crate::codec::*;
 use crate::options::*;
 use crate::request::*;
+use crate::services::*;
 use crate::types::*;
 use core::fmt::Write;
 use core::mem::offset_of;
@@ -41,6 +42,9 @@ fn layout_is_the_committed_one() {
         drywire_custom_options { struct_size window idle_ns }
         drywire_error_info { struct_size status code reserved offset found limit text }
         drywire_event { kind flags id a b num aux }
+        drywire_fanout_options {
+            struct_size history subscriptions members topic_bytes total_bytes heartbeat_ns unix_ms
+        }
         drywire_framer_options {
             struct_size kind max_payload flags oversize length_width length_offset counts adjustment
             type_width extra strip terminator delimiter delimiter_len reserved
@@ -63,6 +67,7 @@ fn layout_is_the_committed_one() {
         drywire_server_stats {
             struct_size reserved connections accepted overloaded bytes_in bytes_out memory
         }
+        drywire_sudoku_options { struct_size workers under_way guesses budget_ns }
     };
     let committed: String = include_str!("../../layout.txt")
         .lines()

@@ -4,6 +4,7 @@ mod client;
 mod framer;
 mod layout;
 mod server;
+mod services;
 mod support;
 
 use crate::conn::*;

@@ -1,10 +1,10 @@
 #!/bin/bash
 # Proves the C interface (the list of tests in docs/c-api.md). Installs what it needs from Debian and
-# PyPI; cbindgen comes from crates.io, the nightly compiler must be there.
+# PyPI, cbindgen from crates.io, and a nightly compiler for the address sanitizer.
 #
 #   ffi/check.sh            everything, about five minutes
-#   ffi/check.sh STEP...    some steps: header symbols layout misuse panic replay nomem programs
-#                           install cost asan fuzz python
+#   ffi/check.sh STEP...    some steps: header symbols layout misuse panic replay nomem docs
+#                           programs install cost asan fuzz python
 set -euo pipefail
 root=$(cd "$(dirname "$0")/.." && pwd)
 cd "$root"
@@ -38,6 +38,7 @@ tools() {
         CBINDGEN=$CARGO_TARGET_DIR/tools/bin/cbindgen
     fi
     export CBINDGEN
+    cargo +nightly --version >/dev/null 2>&1 || rustup toolchain install nightly --profile minimal >/dev/null
 }
 
 # Built once each, by the step that needs it first.
@@ -192,6 +193,15 @@ step_programs() {
     note "memcached: the clients of others are content (tests/clients/run.sh)"
 }
 
+# The page's examples compile and run, and are in the page; so is every function.
+step_docs() {
+    built debug
+    gcc -std=c11 -g $strict -Iinclude "$check/snippets.c" "$debug" $private -o "$bin/snippets"
+    "$bin/snippets" > /dev/null || fail "the examples of docs/c-api.md"
+    python3 "$check/docs.py" || fail "docs/c-api.md"
+    note "the examples of docs/c-api.md compile and run; the page is current"
+}
+
 step_install() {
     built release
     "$check/install.sh" "$work/install" > "$work/install.out" || fail "install"
@@ -261,7 +271,7 @@ step_python() {
 }
 
 steps=("$@")
-[ ${#steps[@]} -gt 0 ] || steps=(header symbols layout misuse panic replay nomem programs install cost asan fuzz python)
+[ ${#steps[@]} -gt 0 ] || steps=(header symbols layout misuse panic replay nomem docs programs install cost asan fuzz python)
 tools
 for step in "${steps[@]}"; do
     begun=$SECONDS

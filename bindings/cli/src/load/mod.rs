@@ -6,6 +6,7 @@
 
 mod closed;
 mod content;
+mod fanout;
 mod idle;
 mod live;
 mod memcached;
@@ -22,11 +23,13 @@ use crate::{Failure, Verdict};
 pub(crate) enum Command {
     Memcached(memcached::Args),
     Idle(idle::Args),
+    Fanout(fanout::Args),
 }
 
 pub(crate) fn run(command: Command) -> Result<Verdict, Failure> {
     match command {
         Command::Memcached(args) => memcached::run(&args),
         Command::Idle(args) => idle::run(&args),
+        Command::Fanout(args) => fanout::run(&args),
     }
 }

@@ -68,16 +68,10 @@ impl AsMut<Exchange> for Shared {
     }
 }
 
-/// The limits of a connection that fit this protocol: the longest message in one piece, and
-/// room for answers above what the rooms fill in, so that a slow reader may still speak.
+/// The limits of a connection that fit this protocol: [`fanout::limits`].
 #[must_use]
 pub fn limits() -> Limits {
-    Limits {
-        input: codec::FRAME_MAX + 4,
-        output_high: 256 << 10,
-        output_low: 8 << 10,
-        ..Limits::default()
-    }
+    fanout::limits(codec::FRAME_MAX + 4)
 }
 
 /// The server's side of one chat connection.

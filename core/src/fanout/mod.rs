@@ -47,6 +47,7 @@ pub use log::Entry;
 pub use pull::Pulled;
 pub use spill::{OpenSpill, SpillDone, SpillError, SpillFile, SpillJob};
 
+use crate::conn::Limits;
 use crate::guard::OutGateConfig;
 use alloc::boxed::Box;
 use alloc::vec::Vec;
@@ -165,6 +166,23 @@ pub struct Draft {
     /// What the message is about, in a coalescing topic.
     pub key: Bytes,
 }
+
+/// The limits of a connection that receives, for messages of up to `input` bytes: room for
+/// answers above what the topics fill in, so that a slow reader may still send, and time for its
+/// fate, which [`Config::slow`] decides long before the connection's own limit does.
+#[must_use]
+pub fn limits(input: usize) -> Limits {
+    Limits {
+        input,
+        output_high: 256 << 10,
+        output_low: 8 << 10,
+        output: OutGateConfig { no_progress: GONE, ..OutGateConfig::REPLIES },
+        ..Limits::default()
+    }
+}
+
+/// A peer that has taken nothing for so long is gone, whatever the fate of slow receivers is.
+const GONE: Duration = Duration::from_secs(300);
 
 /// Where in a topic a receiver begins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -43,15 +43,10 @@ impl AsMut<Exchange> for Shared {
     }
 }
 
-/// The limits of a connection that fit this protocol.
+/// The limits of a connection that fit this protocol: [`fanout::limits`].
 #[must_use]
 pub fn limits() -> Limits {
-    Limits {
-        input: CONTENT_MAX + 2,
-        output_high: 256 << 10,
-        output_low: 8 << 10,
-        ..Limits::default()
-    }
+    fanout::limits(CONTENT_MAX + 2)
 }
 
 /// The server's side of one hub connection.

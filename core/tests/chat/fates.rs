@@ -203,6 +203,20 @@ fn a_stuck_member_may_still_speak() {
 }
 
 #[test]
+fn a_member_that_takes_nothing_outlives_its_fate_by_minutes_and_no_more() {
+    let (mut net, _, listener) = stuck(Fate::DropOldest, 200, Config::default());
+    // A plain one, because an extended one that never answers a ping is given up sooner.
+    let plain = net.connect(0, None);
+    net.settle();
+    net.peers[plain].stuck = true;
+    net.say_plainly(plain, b"unread");
+    net.pass(Duration::from_secs(290));
+    assert_eq!(net.peers[plain].closed, None);
+    net.pass(Duration::from_secs(20));
+    assert!(net.peers[plain].closed.is_some() && net.peers[listener].closed.is_some());
+}
+
+#[test]
 fn ten_thousand_members_share_one_copy() {
     let mut net = Net::new(1, Config::default());
     let speaker = net.connect(0, None);

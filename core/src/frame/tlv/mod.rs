@@ -6,7 +6,7 @@
 //! +-----+-----+-----+-------+--------+--------+------------+------ - - -+-----+----------+
 //! |F5 D7|ver/f|class| type  | stream | length | header CRC | body       | pad | body CRC |
 //! +-----+-----+-----+-------+--------+--------+------------+------ - - -+-----+----------+
-//! F5 D7  11    00    01 00   00 00    02 00 00 00  8B 02 B4 98  'h' 'i'    1D 40 11 D4
+//! F5 D7  11    00    01 00   00 00    02 00 00 00  91 6E FF CA  'h' 'i'    77 AC 87 EF
 //! ```
 //!
 //! Little-endian. The header has its own CRC-32C, so that a bad length is found after 16 bytes
@@ -31,7 +31,7 @@
 //! codec.encode(info.meta(), b"hi", &mut wire)?;
 //! assert_eq!(
 //!     wire,
-//!     b"\xF5\xD7\x11\0\x01\0\0\0\x02\0\0\0\x8B\x02\xB4\x98hi\x1D\x40\x11\xD4"
+//!     b"\xF5\xD7\x11\0\x01\0\0\0\x02\0\0\0\x91\x6E\xFF\xCAhi\x77\xAC\x87\xEF"
 //! );
 //! // One frame also fits a datagram.
 //! let frame = datagram(&codec, &wire)?;

@@ -1,6 +1,9 @@
 //! The tokio face tells what the core tells, and what tokio-util's own codecs tell where their
 //! settings are sane.
 
+#[path = "../../../fuzz/src/tokio_adapter.rs"]
+mod tokio_adapter;
+
 use bytes::{Bytes, BytesMut};
 use drywire::frame::length_prefix::{Counts, LengthPrefix, Oversize, Width};
 use drywire::frame::line::{self, Lines};
@@ -181,4 +184,18 @@ fn detached_payloads_do_not_keep_their_block() {
     let range = buf.as_ptr_range();
     let payload: Bytes = codec.decode(&mut buf).unwrap().unwrap().unwrap().payload;
     assert!(!range.contains(&payload.as_ptr()));
+}
+
+/// The committed corpus of the fuzz target, replayed.
+#[test]
+fn corpus() {
+    let dir =
+        std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fuzz/corpus/tokio_adapter");
+    let mut inputs = 0;
+    for entry in std::fs::read_dir(dir).expect("a corpus") {
+        let input = std::fs::read(entry.expect("an entry").path()).expect("an input");
+        tokio_adapter::tokio_adapter(&input);
+        inputs += 1;
+    }
+    assert!(inputs > 0);
 }

@@ -65,6 +65,8 @@ pub mod bytes;
 mod crc;
 mod encode;
 mod error;
+#[cfg(test)]
+mod examined;
 pub mod fixed;
 pub mod http;
 mod iter;

@@ -271,25 +271,7 @@ pub fn check_split<F: Framing + Clone + Debug>(
     seed: u64,
     joins: fn(Meta, Meta) -> bool,
 ) -> Told {
-    let join = |events: Vec<Event>| join(events, joins);
-    let mut whole = stepped(framing, input, &[]);
-    alone(framing, input, &whole);
-    whole.events = join(whole.events);
-    assert_eq!(join(iterated(framing, input)), whole.events, "iterator");
-    assert_eq!(join(batched(framing, input, 1)), whole.events, "batches of one");
-    assert_eq!(join(batched(framing, input, 5)), whole.events, "batches of five");
-    let same = |cuts: &[usize]| {
-        let told = stepped(framing, input, cuts);
-        assert_eq!(join(told.events), whole.events, "cut at {cuts:?}");
-        assert_eq!(told.eof, whole.eof, "cut at {cuts:?}");
-        let told = joined(framing, input, cuts);
-        assert_eq!(join(told.events), whole.events, "joined, cut at {cuts:?}");
-        assert_eq!(told.eof, whole.eof, "joined, cut at {cuts:?}");
-        let breaking = joined_breaking(framing, input, cuts);
-        assert_eq!(join(breaking), whole.events, "breaking, {cuts:?}");
-        let split = bare(&join(split_bytes(framing, input, cuts)));
-        assert_eq!(split, bare(&whole.events), "bytes, {cuts:?}");
-    };
+    let same = |cuts: &[usize]| compare(framing, input, cuts, joins);
     let every: Vec<usize> = (1..input.len()).collect();
     same(&every);
     same(&every.iter().copied().filter(|i| i % 7 == 0).collect::<Vec<_>>());
@@ -305,6 +287,33 @@ pub fn check_split<F: Framing + Clone + Debug>(
             same(&every.iter().copied().filter(|_| random.below(sparse) == 0).collect::<Vec<_>>());
         }
     }
+    same(&[])
+}
+
+/// Every face tells the same of a stream that comes whole and of one that is cut; returns what.
+pub fn compare<F: Framing + Clone + Debug>(
+    framing: &F,
+    input: &[u8],
+    cuts: &[usize],
+    joins: fn(Meta, Meta) -> bool,
+) -> Told {
+    let join = |events: Vec<Event>| join(events, joins);
+    let mut whole = stepped(framing, input, &[]);
+    alone(framing, input, &whole);
+    whole.events = join(whole.events);
+    assert_eq!(join(iterated(framing, input)), whole.events, "iterator");
+    assert_eq!(join(batched(framing, input, 1)), whole.events, "batches of one");
+    assert_eq!(join(batched(framing, input, 5)), whole.events, "batches of five");
+    let told = stepped(framing, input, cuts);
+    assert_eq!(join(told.events), whole.events, "cut at {cuts:?}");
+    assert_eq!(told.eof, whole.eof, "cut at {cuts:?}");
+    let told = joined(framing, input, cuts);
+    assert_eq!(join(told.events), whole.events, "joined, cut at {cuts:?}");
+    assert_eq!(told.eof, whole.eof, "joined, cut at {cuts:?}");
+    let breaking = joined_breaking(framing, input, cuts);
+    assert_eq!(join(breaking), whole.events, "breaking, {cuts:?}");
+    let split = bare(&join(split_bytes(framing, input, cuts)));
+    assert_eq!(split, bare(&whole.events), "bytes, {cuts:?}");
     whole
 }
 

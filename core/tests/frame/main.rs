@@ -1,6 +1,7 @@
 //! The laws of framing (`docs/framing.md`), codec by codec, through one harness.
 
 mod conformance;
+mod corpus;
 mod damage;
 mod fixed;
 mod harness;
@@ -10,4 +11,6 @@ mod length_prefix;
 mod line;
 mod record;
 mod resp;
+#[path = "../../../fuzz/src/targets.rs"]
+mod targets;
 mod tlv;

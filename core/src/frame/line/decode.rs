@@ -99,7 +99,7 @@ impl Framing for Lines {
         block: &[u8],
         from: usize,
     ) -> Option<Glance> {
-        if !state.track.fresh() {
+        if !state.track.fresh() || self.quick == Quick::No {
             return None;
         }
         let hit = match self.needles.glance(ahead, block, from) {

@@ -1,7 +1,7 @@
 //! The sudoku service as a pure machine: chunks, completion order, refusals, last words.
 
 use drywire::Tick;
-use drywire::conn::{CloseReason, FaultKind, Job, Limits, Outbox, Peer, Wants};
+use drywire::conn::{CloseReason, FaultKind, Job, Leave, Limits, Outbox, Peer, Wants};
 use drywire::engine::{ConnId, Engine, Local};
 use drywire::guard::AdmitConfig;
 use drywire::sudoku::client::{Client, Event, Step};
@@ -307,10 +307,10 @@ fn a_server_that_goes_away_says_so_then_refuses() {
     let now = Tick::ZERO;
     let id = connect(&mut engine, now, "ping\r\n");
     assert_eq!(said(&mut engine, id, now), "pong\r\n");
-    engine.shared_mut().announce();
+    engine.leave(now, Leave::Announce);
     engine.receive(id, now, format!("ping\r\na:{EASY}\r\n").as_bytes());
     let (job, work) = engine.next_job(now).expect("announced, and still serving");
-    engine.shared_mut().refuse_new();
+    engine.leave(now, Leave::RefuseNew);
     engine.complete(now, job, work.run());
     engine.receive(id, now, format!("b:{EASY}\r\n").as_bytes());
     assert_eq!(
@@ -354,6 +354,23 @@ fn who_does_not_read_is_not_read() {
     }
     assert!(!engine.wants(id).has(Wants::READ));
     assert!(most < 512 << 10, "{most} bytes for one connection");
+}
+
+#[test]
+fn who_takes_nothing_for_too_long_is_given_up_and_who_takes_a_little_is_not() {
+    let mut engine = engine(Config::DEFAULT);
+    let stall = engine.limits().output.no_progress;
+    let start = Tick::from_secs(100);
+    let stuck = connect(&mut engine, start, "ping\nping\n");
+    let slow = connect(&mut engine, start, "ping\nping\n");
+    let due = start + stall;
+    send(&mut engine, slow, due, 1, &mut Vec::new());
+    engine.tick(due);
+    assert_eq!(engine.close_reason(stuck), Some(CloseReason::SlowReader));
+    assert_eq!(engine.close_reason(slow), None);
+    engine.tick(due + stall);
+    assert_eq!(engine.close_reason(slow), Some(CloseReason::SlowReader));
+    assert_eq!(stats(&mut engine)["slow_readers"], 2);
 }
 
 /// Only short replies, a window of one, a byte at a time: the deadlock of clients that look for a

@@ -2,13 +2,16 @@
 
 use crate::acceptor::Acceptor;
 use crate::host::{self, Clock, Observer};
-use crate::pool::{Pool, Task};
+use crate::pool::{self, Pool, Task};
 use crate::service::{Fresh, Service, place};
 use core::time::Duration;
 use drywire::Tick;
+use drywire::conn::Leave;
 use drywire::engine::{Done, JobId, Letter};
+use drywire::guard::{Drain, DrainConfig, DrainStep, InFlight};
 use mio::event::Event;
 use mio::{Events, Poll, Registry, Token, Waker};
+use signal_hook::consts::SIGUSR1;
 use signal_hook_mio::v1_0::Signals;
 use std::collections::VecDeque;
 use std::io::{self, ErrorKind};
@@ -22,6 +25,10 @@ pub(crate) const SIGNAL: Token = Token(usize::MAX - 1);
 const LISTENER: usize = usize::MAX - 2;
 /// Services fit in the top byte of a token; the last value is for the tokens above.
 pub(crate) const SERVICES: usize = 255;
+/// How long a loop that does its jobs itself may stay away from its sockets, one job aside.
+const SLICE: Duration = Duration::from_micros(500);
+/// How often a departing host looks whether everybody has left.
+const LOOK: Duration = Duration::from_millis(50);
 /// Refused connections that may stay to hear so; more are turned away on the spot.
 const REFUSED_AT_ONCE: usize = 32;
 
@@ -30,6 +37,7 @@ pub(crate) struct Common {
     pub(crate) clock: Clock,
     pub(crate) max_conns: usize,
     pub(crate) grace: Duration,
+    pub(crate) departure: DrainConfig,
     pub(crate) observer: Option<Observer>,
     pub(crate) trace: bool,
     pub(crate) conns: AtomicUsize,
@@ -112,6 +120,10 @@ pub(crate) enum Message {
 
 #[derive(Clone, Copy)]
 pub(crate) enum Order {
+    /// Go away in steps: announce, refuse, stop. To loop 0.
+    Depart,
+    /// Announce that this server goes away, or refuse new work.
+    Leave(Leave),
     /// Finish what is owed, then end. No connection is dealt after this.
     Stop,
     /// End now.
@@ -158,6 +170,10 @@ pub(crate) struct EventLoop {
     pub(crate) index: usize,
     /// Connections that have something to do, in order.
     pub(crate) queue: VecDeque<(usize, u32)>,
+    /// Jobs were left when this loop's slice of time for them was over.
+    pub(crate) jobs_left: bool,
+    /// On loop 0: the steps of going away.
+    pub(crate) drain: Drain,
     /// When those that are left are cut off.
     pub(crate) stop_by: Option<Tick>,
     /// On loop 0: loops that have not ended. It goes last, because it hears the signals.
@@ -193,8 +209,13 @@ impl EventLoop {
             self.turns(now);
             self.work(now);
             // Last, so that requests which came before the order are served.
+            if self.stop_by.is_none() {
+                orders.extend(self.depart(now));
+            }
             for order in orders {
                 match order {
+                    Order::Depart => self.drain.start(now),
+                    Order::Leave(step) => self.leave(now, step),
                     Order::Stop if self.stop_by.is_none() => self.stop(now),
                     Order::Stop => {}
                     Order::Abort => return Ok(self.abort()),
@@ -222,23 +243,34 @@ impl EventLoop {
         }
     }
 
-    /// The first signal stops, one more ends.
+    /// The first signal to stop stops, one more ends.
     fn signals(&mut self, orders: &mut Vec<Order>) {
-        for _ in self.signals.iter_mut().flat_map(Signals::pending) {
-            let stopping = self.stop_by.is_some() || !orders.is_empty();
-            orders.push(if stopping { Order::Abort } else { Order::Stop });
+        for signal in self.signals.iter_mut().flat_map(Signals::pending) {
+            let stopping = self.stop_by.is_some()
+                || orders.iter().any(|order| matches!(order, Order::Stop | Order::Abort));
+            orders.push(match signal {
+                SIGUSR1 => Order::Depart,
+                _ if stopping => Order::Abort,
+                _ => Order::Stop,
+            });
         }
     }
 
     /// How long to sleep: not at all while there is something to do.
     fn timeout(&self) -> Option<Duration> {
-        if !self.queue.is_empty() {
+        if self.jobs_left || !self.queue.is_empty() {
             return Some(Duration::ZERO);
         }
         let machines = self.services.iter().filter_map(|s| s.machine.deadline()).map(|d| d.at);
         let accepts = self.acceptor.as_ref().and_then(Acceptor::due);
-        let due = machines.chain(accepts).chain(self.stop_by).min()?;
-        Some(due.since(self.common.clock.now()))
+        let leaving = match self.stop_by {
+            Some(_) => None,
+            None => self.drain.deadline(&self.common.departure, &self.in_flight()),
+        };
+        let due = machines.chain(accepts).chain(self.stop_by).chain(leaving).min()?;
+        let timeout = due.since(self.common.clock.now());
+        // The last connection may leave on another loop, which does not tell.
+        Some(if leaving.is_some() { timeout.min(LOOK) } else { timeout })
     }
 
     /// Takes what other threads sent.
@@ -253,14 +285,8 @@ impl EventLoop {
                 Message::Done { service: index, done } => {
                     let service = &mut self.services[index];
                     service.at_work -= 1;
-                    match done {
-                        Ok(done) => service.machine.complete(now, done),
-                        // The answer cannot come any more: fail visibly.
-                        Err(job) => {
-                            let slot = service.lose(job.conn, now);
-                            self.queue.extend(slot.map(|slot| (index, slot)));
-                        }
-                    }
+                    let lost = service.bring_back(done, now);
+                    self.queue.extend(lost.map(|slot| (index, slot)));
                 }
                 Message::Mail { service, letter } => {
                     self.services[service].machine.receive_mail(now, letter);
@@ -293,6 +319,9 @@ impl EventLoop {
 
     /// What is not about a socket: deadlines, jobs, mail, connections that others touched.
     fn work(&mut self, now: Tick) {
+        if self.pool.quota() == 0 {
+            self.jobs(now);
+        }
         for (index, service) in self.services.iter_mut().enumerate() {
             if service.machine.deadline().is_some_and(|due| due.at <= now) {
                 service.machine.tick(now);
@@ -309,6 +338,47 @@ impl EventLoop {
                 self.inboxes[letter.to()].send(Message::Mail { service: index, letter });
             }
         }
+    }
+
+    /// Does jobs on this thread, service by service in turn, for a slice of time.
+    fn jobs(&mut self, mut now: Tick) {
+        let until = now + SLICE;
+        self.jobs_left = true;
+        while self.jobs_left && now < until {
+            self.jobs_left = false;
+            for (index, service) in self.services.iter_mut().enumerate() {
+                let Some(work) = service.machine.next_work(now) else { continue };
+                let done = pool::run(work);
+                now = self.common.clock.now();
+                let lost = service.bring_back(done, now);
+                self.queue.extend(lost.map(|slot| (index, slot)));
+                self.jobs_left = true;
+            }
+        }
+    }
+
+    /// The next step of going away, if it is time for one.
+    fn depart(&mut self, now: Tick) -> Option<Order> {
+        Some(match self.drain.poll(&self.common.departure, now, &self.in_flight()) {
+            DrainStep::None => return None,
+            DrainStep::Announce => Order::Leave(Leave::Announce),
+            DrainStep::RefuseNew => Order::Leave(Leave::RefuseNew),
+            // Whoever is still here gets what it is owed within the grace of a stop.
+            DrainStep::Close(_) | DrainStep::Abort | DrainStep::Done => Order::Stop,
+        })
+    }
+
+    fn leave(&mut self, now: Tick, step: Leave) {
+        self.pass_on(Order::Leave(step));
+        for service in &mut self.services {
+            service.machine.leave(now, step);
+        }
+    }
+
+    /// What going away waits for. Connections leave of themselves when they have heard of it;
+    /// what each has under way is finished by the stop.
+    fn in_flight(&self) -> InFlight {
+        InFlight { conns: self.common.conns.load(Relaxed), ..InFlight::NONE }
     }
 
     fn stop(&mut self, now: Tick) {

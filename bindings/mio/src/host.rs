@@ -10,8 +10,9 @@ use core::time::Duration;
 use drywire::Tick;
 use drywire::conn::{CloseReason, Peer, Place};
 use drywire::engine::Machine;
+use drywire::guard::{Drain, DrainConfig};
 use mio::Poll;
-use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::consts::{SIGINT, SIGTERM, SIGUSR1};
 use signal_hook_mio::v1_0::Signals;
 use std::collections::VecDeque;
 use std::io;
@@ -32,6 +33,7 @@ pub struct Host {
     workers: usize,
     max_conns: usize,
     grace: Duration,
+    announce: Duration,
     clock: Clock,
     observer: Option<Observer>,
     trace: bool,
@@ -55,6 +57,7 @@ impl Host {
             workers: thread::available_parallelism().map_or(1, Into::into),
             max_conns: 1024,
             grace: Duration::from_secs(5),
+            announce: Duration::from_secs(5),
             clock: Clock::start(),
             observer: None,
             trace: false,
@@ -87,7 +90,9 @@ impl Host {
         self
     }
 
-    /// How many threads work on jobs. They start with the first job.
+    /// How many threads work on jobs. They start with the first job. With none, each loop does
+    /// its jobs itself, for about half a millisecond between two looks at its sockets: no hand-over,
+    /// but one long job holds all connections of the loop.
     #[must_use]
     pub fn workers(mut self, workers: usize) -> Self {
         self.workers = workers;
@@ -109,13 +114,22 @@ impl Host {
         self
     }
 
+    /// How long a host that is told to depart serves on while it says so, before it stops; less
+    /// if everybody has left by then. Five seconds if not said.
+    #[must_use]
+    pub fn announce(mut self, announce: Duration) -> Self {
+        self.announce = announce;
+        self
+    }
+
     /// The clock whose ticks the machines get, to set them up with.
     #[must_use]
     pub fn clock(&self) -> Clock {
         self.clock
     }
 
-    /// Stops on SIGINT or SIGTERM; a second one ends at once. For the whole process, for good.
+    /// Stops on SIGINT or SIGTERM; a second one ends at once. Departs on SIGUSR1, see
+    /// [`Handle::depart`]. For the whole process, for good.
     #[must_use]
     pub fn stop_on_signals(mut self) -> Self {
         self.signals = true;
@@ -157,7 +171,8 @@ impl Host {
         let tcp_addrs = listeners.iter().filter_map(|(_, l)| l.tcp_addr()).collect();
         let mut acceptor = Acceptor::new(listeners, Arc::clone(&inboxes));
         acceptor.register(polls[0].registry(), EventLoop::tokens)?;
-        let mut signals = self.signals.then(|| Signals::new([SIGINT, SIGTERM])).transpose()?;
+        let mut signals =
+            self.signals.then(|| Signals::new([SIGINT, SIGTERM, SIGUSR1])).transpose()?;
         if let Some(signals) = &mut signals {
             polls[0].registry().register(signals, SIGNAL, mio::Interest::READABLE)?;
         }
@@ -165,6 +180,11 @@ impl Host {
             clock: self.clock,
             max_conns: self.max_conns,
             grace: self.grace,
+            departure: DrainConfig {
+                announce: self.announce,
+                hard: self.announce + self.grace,
+                ..DrainConfig::DEFAULT
+            },
             observer: self.observer,
             trace: self.trace,
             conns: Default::default(),
@@ -241,6 +261,8 @@ impl Server {
                     inboxes,
                     index,
                     queue: VecDeque::new(),
+                    jobs_left: false,
+                    drain: Drain::new(),
                     stop_by: None,
                     others: if index == 0 { others } else { 0 },
                 }
@@ -300,6 +322,12 @@ impl Handle {
     /// No new connections; the others get what they are owed, within the grace period.
     pub fn stop(&self) {
         self.inboxes[0].send(Message::Order(Order::Stop));
+    }
+
+    /// Goes away in steps: announces it where the protocol can, and serves on; refuses new work
+    /// and stops once everybody has left, or after the time of [`Host::announce`].
+    pub fn depart(&self) {
+        self.inboxes[0].send(Message::Order(Order::Depart));
     }
 
     /// Ends at once: connections are cut off.

@@ -1,7 +1,7 @@
 //! Threads for slow work.
 
 use crate::event_loop::{Inbox, Message};
-use drywire::engine::Work;
+use drywire::engine::{Done, JobId, Work};
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
@@ -33,12 +33,14 @@ pub(crate) struct Task {
 
 impl Pool {
     pub(crate) fn new(workers: usize) -> Arc<Self> {
-        Arc::new(Self { workers: workers.max(1), queue: Mutex::default(), filled: Condvar::new() })
+        Arc::new(Self { workers, queue: Mutex::default(), filled: Condvar::new() })
     }
 
-    /// How many jobs of one service and loop may be with the pool at a time.
+    /// How many jobs of one service and loop may be with the pool at a time: one is under way
+    /// and one at hand for each worker, which need not wait for the loop between short ones. Zero
+    /// if there are no workers and the loops do the jobs themselves.
     pub(crate) const fn quota(&self) -> usize {
-        self.workers
+        2 * self.workers
     }
 
     pub(crate) fn submit(self: &Arc<Self>, task: Task) {
@@ -72,9 +74,13 @@ impl Pool {
                 self.filled.wait_while(queue, idle).unwrap_or_else(PoisonError::into_inner);
             let Some(Task { work, service, inbox }) = queue.tasks.pop_front() else { return };
             drop(queue);
-            let id = work.id();
-            let done = catch_unwind(AssertUnwindSafe(|| work.run())).map_err(|_| id);
-            inbox.send(Message::Done { service, done });
+            inbox.send(Message::Done { service, done: run(work) });
         }
     }
+}
+
+/// Does a job; its name if it panicked.
+pub(crate) fn run(work: Work) -> Result<Done, JobId> {
+    let id = work.id();
+    catch_unwind(AssertUnwindSafe(|| work.run())).map_err(|_| id)
 }

@@ -4,7 +4,7 @@ use crate::event_loop::{Common, Moment};
 use crate::host::Event;
 use drywire::Tick;
 use drywire::conn::{CloseReason, Peer, Place, Scratch, Slices, TransportError, Wants};
-use drywire::engine::{ConnId, Machine};
+use drywire::engine::{ConnId, Done, JobId, Machine};
 use mio::unix::SourceFd;
 use mio::{Interest, Token};
 use socket2::Socket;
@@ -191,8 +191,20 @@ impl Service {
         link.queued
     }
 
+    /// A job was done. If it panicked, the answer cannot come any more: its connection fails
+    /// visibly, and its slot is to be queued.
+    pub(crate) fn bring_back(&mut self, done: Result<Done, JobId>, now: Tick) -> Option<u32> {
+        match done {
+            Ok(done) => {
+                self.machine.complete(now, done);
+                None
+            }
+            Err(job) => self.lose(job.conn, now),
+        }
+    }
+
     /// A job of this connection has no result. Its slot, if it is to be queued.
-    pub(crate) fn lose(&mut self, id: ConnId, now: Tick) -> Option<u32> {
+    fn lose(&mut self, id: ConnId, now: Tick) -> Option<u32> {
         self.machine.abort(id, now, CloseReason::Transport(TransportError::Other));
         let link = self.links.get_mut(id.slot as usize)?.as_mut()?;
         (!core::mem::replace(&mut link.queued, true)).then_some(id.slot)

@@ -175,7 +175,17 @@ fn deadlines_come() {
 
 #[test]
 fn jobs_leave_and_come_back() {
-    let server = Running::start(Host::new().threads(2).workers(2));
+    jobs_come_back(2, 2);
+}
+
+#[test]
+fn loops_without_workers_do_their_jobs_themselves() {
+    jobs_come_back(1, 0);
+    jobs_come_back(2, 0);
+}
+
+fn jobs_come_back(threads: usize, workers: usize) {
+    let server = Running::start(Host::new().threads(threads).workers(workers));
     let mut clients: Vec<_> = (0..20).map(|_| server.client()).collect();
     for (i, client) in clients.iter_mut().enumerate() {
         client.send(&format!("job 5 a{i}\nat once\n"));
@@ -188,11 +198,13 @@ fn jobs_leave_and_come_back() {
 
 #[test]
 fn a_job_that_panics_fails_its_connection_visibly() {
-    let server = Running::start(Host::new().workers(1));
-    let (mut client, mut other) = (server.client(), server.client());
-    client.send("panic\n");
-    assert_eq!(client.rest(), "");
-    assert_eq!(other.ask("job 1 alive"), "alive");
+    for workers in [0, 1] {
+        let server = Running::start(Host::new().workers(workers));
+        let (mut client, mut other) = (server.client(), server.client());
+        client.send("panic\n");
+        assert_eq!(client.rest(), "");
+        assert_eq!(other.ask("job 1 alive"), "alive");
+    }
 }
 
 #[test]

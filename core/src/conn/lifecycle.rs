@@ -520,7 +520,11 @@ impl<S: Session> Conn<S> {
 
     fn over(&mut self, now: Tick, world: &mut World<S>) {
         self.phase = Phase::Over;
-        self.with_session(now, world, |session, cx| session.on_close(cx));
+        let reason = self.reason;
+        self.with_session(now, world, |session, cx| {
+            cx.closed = reason;
+            session.on_close(cx);
+        });
         self.session = None;
         self.carry = Vec::new();
         self.out.clear();

@@ -26,7 +26,7 @@ pub use lifecycle::Conn;
 pub use outbox::{Mark, Outbox, SHARE_FROM, Slices};
 pub use reason::{CloseReason, TransportError};
 pub use session::{
-    Cx, Deadline, Fault, FaultKind, Job, NoJob, Peer, Place, Session, Stop, Taken, Upkeep,
+    Cx, Deadline, Fault, FaultKind, Job, Leave, NoJob, Peer, Place, Session, Stop, Taken, Upkeep,
 };
 
 use crate::guard::OutGateConfig;

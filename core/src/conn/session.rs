@@ -1,6 +1,6 @@
 //! The trait a protocol implements, and what it is lent while it runs.
 
-use crate::conn::Outbox;
+use crate::conn::{CloseReason, Outbox};
 use crate::engine::{ConnId, JobId, Queues, World};
 use crate::tick::Tick;
 use core::fmt;
@@ -152,6 +152,12 @@ pub trait Session: Sized {
         let _ = cx;
     }
 
+    /// The server will go away: say so to whoever asks, or refuse new work, as `step` says. The
+    /// connections stay; [`Session::on_drain`] of each ends them.
+    fn on_leave(cx: &mut Upkeep<'_, Self>, step: Leave) {
+        let _ = (cx, step);
+    }
+
     /// Engine number `from` of this service, on another thread, mailed `message`. Mail from one
     /// engine arrives in the order it was sent.
     fn on_mail(cx: &mut Upkeep<'_, Self>, from: usize, message: Self::Message) {
@@ -181,6 +187,7 @@ pub struct Cx<'a, S: Session> {
     pub(crate) jobs: &'a mut crate::engine::Jobs<S>,
     pub(crate) budget: u32,
     pub(crate) high: usize,
+    pub(crate) closed: Option<CloseReason>,
 }
 
 impl<'a, S: Session> Cx<'a, S> {
@@ -201,6 +208,7 @@ impl<'a, S: Session> Cx<'a, S> {
             jobs: &mut world.jobs,
             budget: world.limits.messages_per_turn,
             high: world.limits.output_high,
+            closed: None,
         }
     }
 
@@ -219,6 +227,12 @@ impl<'a, S: Session> Cx<'a, S> {
             }
             None => Some(Stop::Budget),
         }
+    }
+
+    /// Why the connection is over, in [`Session::on_close`]; `None` before.
+    #[must_use]
+    pub const fn close_reason(&self) -> Option<CloseReason> {
+        self.closed
     }
 
     /// Sends `message` to another connection of this engine; delivered after this call, in order.
@@ -248,6 +262,15 @@ impl<'a, S: Session> Cx<'a, S> {
     pub fn oldest_job(&self) -> Option<Tick> {
         self.jobs.oldest()
     }
+}
+
+/// The steps of leaving before connections are ended; see [`crate::guard::Drain`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Leave {
+    /// Tell who asks, and serve on.
+    Announce,
+    /// Refuse new work, not executed.
+    RefuseNew,
 }
 
 /// What [`Session::upkeep`] and [`Session::on_mail`] are lent.

@@ -1,7 +1,7 @@
 //! An engine without its protocol's types: all that a host needs to know.
 
 use crate::conn::{
-    CloseReason, Deadline, Job, Limits, Peer, Place, Scratch, Session, Slices, Wants,
+    CloseReason, Deadline, Job, Leave, Limits, Peer, Place, Scratch, Session, Slices, Wants,
 };
 use crate::engine::{ConnId, Engine, JobId, Letter};
 use crate::tick::Tick;
@@ -38,6 +38,7 @@ pub trait Machine {
     fn receive_mail(&mut self, now: Tick, letter: Letter);
     fn deadline(&self) -> Option<Deadline>;
     fn tick(&mut self, now: Tick);
+    fn leave(&mut self, now: Tick, step: Leave);
     fn drain(&mut self, now: Tick);
     fn release(&mut self, id: ConnId, now: Tick);
     fn len(&self) -> usize;
@@ -168,6 +169,9 @@ impl<S: Session> Machine for Engine<S> {
     }
     fn tick(&mut self, now: Tick) {
         self.tick(now);
+    }
+    fn leave(&mut self, now: Tick, step: Leave) {
+        self.leave(now, step);
     }
     fn drain(&mut self, now: Tick) {
         self.drain(now);

@@ -23,7 +23,7 @@ pub(crate) use mail::Queues;
 pub use shards::{Local, Shards};
 
 use crate::conn::{
-    CloseReason, Conn, Deadline, Job, Limits, Outbox, Peer, Place, Scratch, Session, Slices,
+    CloseReason, Conn, Deadline, Job, Leave, Limits, Outbox, Peer, Place, Scratch, Session, Slices,
     Upkeep, Wants,
 };
 use crate::guard::StallGuard;
@@ -413,6 +413,13 @@ impl<S: Session> Engine<S> {
                 self.rearm(slot);
             }
         }
+    }
+
+    /// The server will go away; connections stay and are accepted. See [`Session::on_leave`].
+    pub fn leave(&mut self, now: Tick, step: Leave) {
+        let World { shared, queues, .. } = &mut self.world;
+        S::on_leave(&mut Upkeep { now, shared, queues }, step);
+        self.deliver(now);
     }
 
     /// The server is going away: no new connections, each one finishes what it owes.

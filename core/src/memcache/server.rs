@@ -1,7 +1,8 @@
 //! The server's side of one connection.
 
 use crate::conn::{
-    Cx, Deadline, Fault, FaultKind, NoJob, Outbox, Peer, Session, Stop, Taken, Upkeep,
+    CloseReason, Cx, Deadline, Fault, FaultKind, Limits, NoJob, Outbox, Peer, Session, Stop, Taken,
+    Upkeep,
 };
 use crate::engine::Shards;
 use crate::memcache::command::{self, Command, DECLARED_MAX, Error, LINE_MAX, Storage};
@@ -49,13 +50,23 @@ pub struct Config {
     pub threads: u32,
     /// Shown by `stats`: the connection limit.
     pub max_connections: u32,
+    /// Shown by `stats settings`: the caps of each connection, as the engine has them.
+    pub limits: Limits,
 }
 
 impl Config {
     /// Defaults around `hasher`, for a server whose tick 0 is at `unix_start`.
     #[must_use]
-    pub const fn new(hasher: Hasher, unix_start: i64) -> Self {
-        Self { unix_start, hasher, flush: true, pid: 0, threads: 1, max_connections: 1024 }
+    pub fn new(hasher: Hasher, unix_start: i64) -> Self {
+        Self {
+            unix_start,
+            hasher,
+            flush: true,
+            pid: 0,
+            threads: 1,
+            max_connections: 1024,
+            limits: Limits::default(),
+        }
     }
 }
 
@@ -208,7 +219,8 @@ impl<Sh: Shards<Part>> Session for Server<Sh> {
 
     fn on_close(&mut self, cx: &mut Cx<'_, Self>) {
         cx.shared.settle();
-        cx.shared.shards.with(0, |part| part.traffic.closed());
+        let slow = cx.close_reason() == Some(CloseReason::SlowReader);
+        cx.shared.shards.with(0, |part| part.traffic.closed(slow));
     }
 
     fn refusal(shared: &mut Shared<Sh>) -> &'static [u8] {

@@ -25,6 +25,8 @@ pub struct Traffic {
     pub bytes_written: u64,
     /// Turns that ended because their share of commands was used up.
     pub conn_yields: u64,
+    /// Connections given up because their peer took no output for too long.
+    pub slow_readers: u64,
 }
 
 impl Traffic {
@@ -33,7 +35,8 @@ impl Traffic {
         self.total_connections += 1;
     }
 
-    pub(super) fn closed(&mut self) {
+    pub(super) fn closed(&mut self, slow: bool) {
+        self.slow_readers += u64::from(slow);
         self.curr_connections = self.curr_connections.saturating_sub(1);
     }
 
@@ -52,6 +55,7 @@ impl AddAssign for Traffic {
         self.bytes_read += other.bytes_read;
         self.bytes_written += other.bytes_written;
         self.conn_yields += other.conn_yields;
+        self.slow_readers += other.slow_readers;
     }
 }
 
@@ -104,6 +108,7 @@ fn general<Sh: Shards<Part>>(out: &mut Outbox, now: Tick, shared: &mut Shared<Sh
     stat(out, b"bytes_read", traffic.bytes_read);
     stat(out, b"bytes_written", traffic.bytes_written);
     stat(out, b"conn_yields", traffic.conn_yields);
+    stat(out, b"slow_readers", traffic.slow_readers);
     stat(out, b"threads", u64::from(config.threads));
     stat(out, b"limit_maxbytes", limit);
     stat(out, b"footprint_bytes", footprint);
@@ -119,6 +124,9 @@ fn settings<Sh: Shards<Part>>(out: &mut Outbox, shared: &mut Shared<Sh>) {
     stat(out, b"num_threads", u64::from(shared.config.threads));
     stat(out, b"item_size_max", u64::from(shared.item_max));
     stat(out, b"shards", parts as u64);
+    stat(out, b"reqs_per_event", u64::from(shared.config.limits.messages_per_turn));
+    stat(out, b"output_limit", shared.config.limits.output_high as u64);
+    stat(out, b"stall_seconds", shared.config.limits.output.no_progress.as_secs());
     text(out, b"flush_enabled", if shared.config.flush { b"yes" } else { b"no" });
     text(out, b"cas_enabled", b"yes");
     text(out, b"binding_protocol", b"ascii");

@@ -188,9 +188,9 @@ pub fn parse_request(line: &[u8]) -> Result<Request, RequestError> {
 }
 
 /// Appends a request for a board.
-pub fn put_request(out: &mut Outbox, id: Id, board: &Board) {
+pub fn put_request(out: &mut Outbox, id: Id, cells: &[u8; CELLS]) {
     put_id(out, id);
-    out.put(&board.text());
+    out.put(cells);
     out.put(b"\r\n");
 }
 
@@ -305,7 +305,7 @@ mod tests {
                 let bytes: Vec<u8> = out.slices().flatten().copied().collect();
                 bytes.strip_suffix(b"\r\n").unwrap().to_vec()
             };
-            let request = text(&|out| put_request(out, id, &board));
+            let request = text(&|out| put_request(out, id, &board.text()));
             prop_assert!(request.len() <= LINE_MAX);
             prop_assert_eq!(parse_request(&request), Ok(Request::Solve { id, board }));
             let reply = [Reply::Solved(board), Reply::NoSolution, Reply::TooBusy][kind];

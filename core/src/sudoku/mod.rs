@@ -47,6 +47,7 @@
 //! assert!(reply.starts_with(b"a:534678912672195348198342567"));
 //! ```
 
+pub mod balancer;
 pub mod client;
 pub mod codec;
 mod server;

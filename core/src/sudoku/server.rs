@@ -1,6 +1,9 @@
 //! The server's side of one connection.
 
-use crate::conn::{Cx, Fault, FaultKind, Intake, Job, Outbox, Peer, Session, Stop, Taken};
+use crate::conn::{
+    CloseReason, Cx, Fault, FaultKind, Intake, Job, Leave, Outbox, Peer, Session, Stop, Taken,
+    Upkeep,
+};
 use crate::engine::{JobId, Shards};
 use crate::frame::line::{Lines, State};
 use crate::guard::{Admission, Admit, AdmitConfig, Ask, Dequeue, Waited};
@@ -66,7 +69,7 @@ pub struct Shared<Sh> {
 }
 
 /// How long this server will be around.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Going {
     Staying,
     /// It says so to whoever asks, and serves on.
@@ -105,18 +108,6 @@ impl<Sh: Shards<Stats>> Shared<Sh> {
             self.admission.on_complete(service);
         }
         self.busy_since = (waiting > 0).then_some(now);
-    }
-
-    /// From now on `ping` is answered with `pong draining`; boards are still served.
-    pub fn announce(&mut self) {
-        if self.going == Going::Staying {
-            self.going = Going::Announced;
-        }
-    }
-
-    /// From now on new boards are refused, not executed.
-    pub const fn refuse_new(&mut self) {
-        self.going = Going::Refusing;
     }
 }
 
@@ -274,7 +265,15 @@ impl<Sh: Shards<Stats>> Session for Server<Sh> {
         let id = cx.id;
         cx.shared.started.retain(|(job, _)| job.conn != id);
         let lost = u64::from(self.waiting + self.running);
-        note(cx, |stats| stats.closed(lost));
+        let slow = cx.close_reason() == Some(CloseReason::SlowReader);
+        note(cx, |stats| stats.closed(lost, slow));
+    }
+
+    fn on_leave(cx: &mut Upkeep<'_, Self>, step: Leave) {
+        cx.shared.going = match step {
+            Leave::Announce => cx.shared.going.max(Going::Announced),
+            Leave::RefuseNew => Going::Refusing,
+        };
     }
 
     fn refusal(_: &mut Self::Shared) -> &'static [u8] {

@@ -34,6 +34,8 @@ pub struct Stats {
     pub curr_connections: u64,
     /// Connections ever opened.
     pub total_connections: u64,
+    /// Connections given up because their peer took no output for too long.
+    pub slow_readers: u64,
     latency_sum_us: u64,
     recent: Recent,
 }
@@ -52,6 +54,7 @@ impl Default for Stats {
             lost_requests: 0,
             curr_connections: 0,
             total_connections: 0,
+            slow_readers: 0,
             latency_sum_us: 0,
             recent: Recent::new(),
         }
@@ -73,9 +76,10 @@ impl Stats {
         self.total_connections += 1;
     }
 
-    pub(super) fn closed(&mut self, lost: u64) {
+    pub(super) fn closed(&mut self, lost: u64, slow: bool) {
         self.curr_connections = self.curr_connections.saturating_sub(1);
         self.lost_requests += lost;
+        self.slow_readers += u64::from(slow);
     }
 
     pub(super) fn asked(&mut self) {
@@ -119,6 +123,7 @@ impl Stats {
         self.lost_requests += other.lost_requests;
         self.curr_connections += other.curr_connections;
         self.total_connections += other.total_connections;
+        self.slow_readers += other.slow_readers;
         self.latency_sum_us = self.latency_sum_us.saturating_add(other.latency_sum_us);
         self.recent.merge(&other.recent);
     }
@@ -203,6 +208,7 @@ pub(super) fn put(out: &mut Outbox, now: Tick, stats: &Stats, gauges: &Gauges) {
         ("lost_requests", stats.lost_requests),
         ("curr_connections", stats.curr_connections),
         ("total_connections", stats.total_connections),
+        ("slow_readers", stats.slow_readers),
         ("service_ns", u64::try_from(gauges.service.as_nanos()).unwrap_or(u64::MAX)),
         ("queue_stands", gauges.standing.into()),
         ("draining", gauges.draining.into()),

@@ -7,6 +7,7 @@
 //! connections; it is never too low. At one in flight the clock is thus read once per request
 //! (about 25 ns of some microseconds, most of them system calls).
 
+use super::phase::Runner;
 use super::stream::Stream;
 use super::tally::Tally;
 use super::workload::Workload;
@@ -76,9 +77,7 @@ impl<W: Workload> ClosedLoop<W> {
         &mut self.workload
     }
 
-    /// Asks until `duration` is over or there is nothing left to ask, then waits for the
-    /// answers still owed. What has no outcome after that is lost.
-    pub(crate) fn run(&mut self, duration: Option<Duration>, progress: &Progress) -> Tally {
+    fn run_for(&mut self, duration: Option<Duration>, progress: &Progress) -> Tally {
         let mut tally = Tally::new();
         let stop = duration.map_or(u64::MAX, |duration| self.now() + nanos(duration));
         for link in 0..self.links.len() {
@@ -195,9 +194,18 @@ impl<W: Workload> ClosedLoop<W> {
     }
 }
 
+impl<W: Workload + Send> Runner for ClosedLoop<W>
+where
+    W::Conn: Send,
+{
+    fn run(&mut self, duration: Option<Duration>, progress: &Progress) -> Tally {
+        self.run_for(duration, progress)
+    }
+}
+
 /// Writes until everything is sent or the socket is full; its next event goes on from there.
 #[inline]
-fn flush(stream: &mut Stream, out: &mut Outbox) -> io::Result<()> {
+pub(super) fn flush(stream: &mut Stream, out: &mut Outbox) -> io::Result<()> {
     while let Some(slice) = out.slices().next() {
         match stream.write(slice) {
             Ok(0) => return Err(ErrorKind::WriteZero.into()),
@@ -210,6 +218,6 @@ fn flush(stream: &mut Stream, out: &mut Outbox) -> io::Result<()> {
     Ok(())
 }
 
-fn nanos(duration: Duration) -> u64 {
+pub(super) fn nanos(duration: Duration) -> u64 {
     u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }

@@ -1,7 +1,7 @@
 //! `drywire load`: load on a server, each answer checked.
 //!
 //! A load is made of independent parts: what to ask and whether the answer is right
-//! ([`workload`], one for each protocol), when to ask ([`closed`]), and where every request went
+//! ([`workload`], one for each protocol), when to ask ([`closed`], [`open`]), and where every request went
 //! ([`tally`], [`phase`], [`report`]).
 
 mod closed;
@@ -10,10 +10,12 @@ mod fanout;
 mod idle;
 mod live;
 mod memcached;
+mod open;
 mod phase;
 mod process;
 mod report;
 mod stream;
+mod sudoku;
 mod tally;
 mod workload;
 
@@ -22,6 +24,7 @@ use crate::{Failure, Verdict};
 #[derive(clap::Subcommand)]
 pub(crate) enum Command {
     Memcached(memcached::Args),
+    Sudoku(sudoku::Args),
     Idle(idle::Args),
     Fanout(fanout::Args),
 }
@@ -29,6 +32,7 @@ pub(crate) enum Command {
 pub(crate) fn run(command: Command) -> Result<Verdict, Failure> {
     match command {
         Command::Memcached(args) => memcached::run(&args),
+        Command::Sudoku(args) => sudoku::run(&args),
         Command::Idle(args) => idle::run(&args),
         Command::Fanout(args) => fanout::run(&args),
     }

@@ -1,11 +1,10 @@
 //! One phase of a run: all threads work until it is over; what it brought and what it cost.
 
-use super::closed::{ClosedLoop, Progress};
+use super::closed::Progress;
 use super::live::Live;
 use super::process::{Process, own_cpu_time};
 use super::tally::{Counts, Latency, Tally};
-use super::workload::Workload;
-use anstyle::{AnsiColor, Style};
+use anstyle::AnsiColor;
 use core::fmt;
 use core::time::Duration;
 use indicatif::HumanCount;
@@ -13,15 +12,27 @@ use serde::Serialize;
 use std::thread;
 use std::time::Instant;
 
+/// One thread's share of a load: sockets, a schedule, a workload.
+pub(crate) trait Runner: Send {
+    /// Asks until `duration` is over or there is nothing left to ask, then waits for the answers
+    /// still owed. What has no outcome after that is lost.
+    fn run(&mut self, duration: Option<Duration>, progress: &Progress) -> Tally;
+}
+
 /// What a phase brought, over all threads.
 #[derive(Serialize)]
 pub(crate) struct Phase {
-    seconds: f64,
-    /// Right answers per second.
-    rate: f64,
+    pub(crate) seconds: f64,
+    /// Right answers in time, per second.
+    pub(crate) rate: f64,
     #[serde(flatten)]
-    counts: Counts,
-    latency_us: Latency,
+    pub(crate) counts: Counts,
+    pub(crate) latency_us: Latency,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) refusal_us: Option<Latency>,
+    /// How far this tool was behind its schedule.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) lag_us: Option<Latency>,
     /// CPU time of this tool.
     tool_cpu_seconds: f64,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -41,25 +52,22 @@ struct ServerCost {
 
 /// Runs each loop in its own thread for `duration` (or until nothing is left to ask), with a
 /// live line on a terminal. `server` is watched meanwhile.
-pub(crate) fn run_phase<W: Workload>(
+pub(crate) fn run_phase<R: Runner>(
     name: &'static str,
-    loops: &mut [ClosedLoop<W>],
+    runners: &mut [R],
     duration: Option<Duration>,
     server: Option<Process>,
-) -> Phase
-where
-    ClosedLoop<W>: Send,
-{
+) -> Phase {
     let before = observe(server);
-    let progress: Vec<Progress> = loops.iter().map(|_| Progress::default()).collect();
+    let progress: Vec<Progress> = runners.iter().map(|_| Progress::default()).collect();
     let (tally, wall, tool_cpu) = thread::scope(|scope| {
-        let threads: Vec<_> = loops
+        let threads: Vec<_> = runners
             .iter_mut()
             .zip(&progress)
-            .map(|(closed_loop, progress)| {
+            .map(|(runner, progress)| {
                 scope.spawn(move || {
                     let (start, cpu) = (Instant::now(), own_cpu_time());
-                    let tally = closed_loop.run(duration, progress);
+                    let tally = runner.run(duration, progress);
                     (tally, start.elapsed(), own_cpu_time().saturating_sub(cpu))
                 })
             })
@@ -95,9 +103,11 @@ impl Phase {
         let (counts, seconds) = (tally.counts(), wall.as_secs_f64());
         Self {
             seconds,
-            rate: (counts.ok + counts.miss) as f64 / seconds.max(1e-9),
+            rate: counts.right() as f64 / seconds.max(1e-9),
             counts,
             latency_us: tally.latency(),
+            refusal_us: (counts.refused > 0).then(|| tally.refusal()),
+            lag_us: Some(tally.lag()).filter(|lag| lag.max > 0.0),
             tool_cpu_seconds: tool_cpu.as_secs_f64(),
             server,
             complaint: tally.complaint().map(str::to_owned),
@@ -112,26 +122,33 @@ impl Phase {
 
 impl fmt::Display for Phase {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Counts { sent, ok, miss, error, wrong, lost } = self.counts;
+        let c = self.counts;
         writeln!(f, "  rate     {}/s over {:.2} s", HumanCount(self.rate as u64), self.seconds)?;
-        write!(
-            f,
-            "  sent     {} = ok {} + miss {}",
-            HumanCount(sent),
-            HumanCount(ok),
-            HumanCount(miss)
-        )?;
-        for (name, count) in [("error", error), ("wrong", wrong), ("lost", lost)] {
-            let style = if count > 0 { AnsiColor::Red.on_default() } else { Style::new() };
-            write!(f, " + {style}{name} {}{style:#}", HumanCount(count))?;
+        write!(f, "  sent     {} = ok {}", HumanCount(c.sent), HumanCount(c.ok))?;
+        for (name, count, bad) in [
+            ("miss", c.miss, false),
+            ("no solution", c.no_solution, false),
+            ("refused", c.refused, false),
+            ("late", c.late, true),
+            ("error", c.error, true),
+            ("wrong", c.wrong, true),
+            ("lost", c.lost, true),
+        ] {
+            if bad && count > 0 {
+                let style = AnsiColor::Red.on_default();
+                write!(f, " + {style}{name} {}{style:#}", HumanCount(count))?;
+            } else {
+                write!(f, " + {name} {}", HumanCount(count))?;
+            }
         }
-        writeln!(f, "{}", if self.counts.balanced() { "" } else { "  (DOES NOT ADD UP)" })?;
-        let l = self.latency_us;
-        writeln!(
-            f,
-            "  latency  mean {:.0} us, p50 {:.0}, p90 {:.0}, p99 {:.0}, p99.9 {:.0}, p99.99 {:.0}, max {:.0}",
-            l.mean, l.p50, l.p90, l.p99, l.p99_9, l.p99_99, l.max
-        )?;
+        writeln!(f, "{}", if c.balanced() { "" } else { "  (DOES NOT ADD UP)" })?;
+        let sent = c.sent;
+        writeln!(f, "  latency  {}", self.latency_us)?;
+        for (name, times) in [("refusals", &self.refusal_us), ("tool lag", &self.lag_us)] {
+            if let Some(times) = times {
+                writeln!(f, "  {name} {times}")?;
+            }
+        }
         let share = |cpu: f64| 100.0 * cpu / self.seconds.max(1e-9);
         let each = |cpu: f64| 1e6 * cpu / (sent.max(1) as f64);
         let tool = self.tool_cpu_seconds;

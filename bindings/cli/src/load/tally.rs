@@ -1,5 +1,6 @@
 //! Where every request went, and how long the answered ones took.
 
+use core::fmt;
 use core::ops::AddAssign;
 use hdrhistogram::Histogram;
 use serde::Serialize;
@@ -11,6 +12,12 @@ pub(crate) enum Class {
     Ok,
     /// The right answer: there is no such item.
     Miss,
+    /// The right answer: there is no solution.
+    NoSolution,
+    /// Told that the server is too busy.
+    Refused,
+    /// A right answer, after the client's deadline.
+    Late,
     /// An error reply.
     Error,
     /// An answer with a wrong key, length or content, or an outdated value.
@@ -25,15 +32,23 @@ pub(crate) struct Counts {
     pub(crate) sent: u64,
     pub(crate) ok: u64,
     pub(crate) miss: u64,
+    pub(crate) no_solution: u64,
+    pub(crate) refused: u64,
+    pub(crate) late: u64,
     pub(crate) error: u64,
     pub(crate) wrong: u64,
     pub(crate) lost: u64,
 }
 
 impl Counts {
+    /// Requests that got the right answer in time.
+    pub(crate) fn right(&self) -> u64 {
+        self.ok + self.miss + self.no_solution
+    }
+
     /// Requests that got a reply of any kind.
     pub(crate) fn answered(&self) -> u64 {
-        self.ok + self.miss + self.error + self.wrong
+        self.right() + self.refused + self.late + self.error + self.wrong
     }
 
     /// Requests without an outcome so far.
@@ -57,6 +72,9 @@ impl AddAssign for Counts {
         self.sent += other.sent;
         self.ok += other.ok;
         self.miss += other.miss;
+        self.no_solution += other.no_solution;
+        self.refused += other.refused;
+        self.late += other.late;
         self.error += other.error;
         self.wrong += other.wrong;
         self.lost += other.lost;
@@ -67,15 +85,18 @@ impl AddAssign for Counts {
 pub(crate) struct Tally {
     counts: Counts,
     latency: Histogram<u64>,
+    refusal: Histogram<u64>,
+    lag: Histogram<u64>,
     complaint: Option<String>,
 }
 
 impl Tally {
     /// Latencies are kept from 100 ns to 60 s with three significant digits.
     pub(crate) fn new() -> Self {
-        let latency =
-            Histogram::new_with_bounds(100, 60_000_000_000, 3).expect("fixed bounds are valid");
-        Self { counts: Counts::default(), latency, complaint: None }
+        let [latency, refusal, lag] = [(); 3].map(|()| {
+            Histogram::new_with_bounds(100, 60_000_000_000, 3).expect("fixed bounds are valid")
+        });
+        Self { counts: Counts::default(), latency, refusal, lag, complaint: None }
     }
 
     #[inline]
@@ -83,19 +104,34 @@ impl Tally {
         self.counts.sent += 1;
     }
 
-    /// A request sent at `start` ended at `now` (nanoseconds). Only right answers are timed: a
-    /// quick refusal must not make the server look fast.
+    /// A request was written to its socket this long after it was due, by this tool's own fault.
+    #[inline]
+    pub(crate) fn lagged(&mut self, nanos: u64) {
+        self.lag.saturating_record(nanos);
+    }
+
+    /// A request sent at `start` ended at `now` (nanoseconds). Right answers are timed, late ones
+    /// among them; refusals by themselves, because a quick refusal must not make the server look
+    /// fast.
     #[inline]
     pub(crate) fn ended(&mut self, class: Class, start: u64, now: u64) {
         match class {
             Class::Ok => self.counts.ok += 1,
             Class::Miss => self.counts.miss += 1,
+            Class::NoSolution => self.counts.no_solution += 1,
+            Class::Refused => self.counts.refused += 1,
+            Class::Late => self.counts.late += 1,
             Class::Error => self.counts.error += 1,
             Class::Wrong => self.counts.wrong += 1,
             Class::Lost => self.counts.lost += 1,
         }
-        if matches!(class, Class::Ok | Class::Miss) {
-            self.latency.saturating_record(now.saturating_sub(start));
+        let took = now.saturating_sub(start);
+        match class {
+            Class::Ok | Class::Miss | Class::NoSolution | Class::Late => {
+                self.latency.saturating_record(took);
+            }
+            Class::Refused => self.refusal.saturating_record(took),
+            Class::Error | Class::Wrong | Class::Lost => {}
         }
     }
 
@@ -115,22 +151,29 @@ impl Tally {
     }
 
     pub(crate) fn latency(&self) -> Latency {
-        let at = |quantile| self.latency.value_at_quantile(quantile) as f64 / 1000.0;
-        Latency {
-            mean: self.latency.mean() / 1000.0,
-            p50: at(0.5),
-            p90: at(0.9),
-            p99: at(0.99),
-            p99_9: at(0.999),
-            p99_99: at(0.9999),
-            max: self.latency.max() as f64 / 1000.0,
-        }
+        Latency::of(&self.latency)
+    }
+
+    /// How long refusals took.
+    pub(crate) fn refusal(&self) -> Latency {
+        Latency::of(&self.refusal)
+    }
+
+    /// How far this tool was behind its schedule.
+    pub(crate) fn lag(&self) -> Latency {
+        Latency::of(&self.lag)
     }
 
     /// Takes in what another thread saw of the same phase; nothing is lost.
     pub(crate) fn merge(&mut self, other: Self) {
         self.counts += other.counts;
-        self.latency.add(other.latency).expect("all tallies have the same bounds");
+        for (mine, theirs) in [
+            (&mut self.latency, other.latency),
+            (&mut self.refusal, other.refusal),
+            (&mut self.lag, other.lag),
+        ] {
+            mine.add(theirs).expect("all tallies have the same bounds");
+        }
         self.complaint = self.complaint.take().or(other.complaint);
     }
 }
@@ -147,6 +190,29 @@ pub(crate) struct Latency {
     pub(crate) max: f64,
 }
 
+impl Latency {
+    fn of(histogram: &Histogram<u64>) -> Self {
+        let at = |quantile| histogram.value_at_quantile(quantile) as f64 / 1000.0;
+        Self {
+            mean: histogram.mean() / 1000.0,
+            p50: at(0.5),
+            p90: at(0.9),
+            p99: at(0.99),
+            p99_9: at(0.999),
+            p99_99: at(0.9999),
+            max: histogram.max() as f64 / 1000.0,
+        }
+    }
+}
+
+impl fmt::Display for Latency {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { mean, p50, p90, p99, p99_9, p99_99, max } = self;
+        write!(f, "mean {mean:.0} us, p50 {p50:.0}, p90 {p90:.0}, p99 {p99:.0}, ")?;
+        write!(f, "p99.9 {p99_9:.0}, p99.99 {p99_99:.0}, max {max:.0}")
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -154,18 +220,29 @@ mod tests {
     #[test]
     fn every_class_is_part_of_the_ledger_and_merging_keeps_it() {
         let mut all = Tally::new();
-        for class in [Class::Ok, Class::Miss, Class::Error, Class::Wrong, Class::Lost] {
+        let classes = [
+            Class::Ok,
+            Class::Miss,
+            Class::NoSolution,
+            Class::Refused,
+            Class::Late,
+            Class::Error,
+            Class::Wrong,
+            Class::Lost,
+        ];
+        for class in classes {
             let mut one = Tally::new();
             one.sent();
             assert!(!one.counts().balanced());
             one.ended(class, 1_000, 3_000);
             assert!(one.counts().balanced());
-            assert_eq!(one.counts().good(), matches!(class, Class::Ok | Class::Miss));
+            let bad = matches!(class, Class::Error | Class::Wrong | Class::Lost);
+            assert_eq!(one.counts().good(), !bad);
             one.complain(|| format!("{class:?}"));
             all.merge(one);
         }
-        assert_eq!(all.counts(), Counts { sent: 5, ok: 1, miss: 1, error: 1, wrong: 1, lost: 1 });
-        assert_eq!((all.counts().answered(), all.complaint()), (4, Some("Ok")));
+        assert_eq!((all.counts().sent, all.counts().right()), (8, 3));
+        assert_eq!((all.counts().answered(), all.complaint()), (7, Some("Ok")));
         all.ended(Class::Ok, 0, 0);
         assert!(!all.counts().balanced(), "answered twice");
     }

@@ -36,6 +36,7 @@ impl Options {
         listen: &[Listen],
         threads: usize,
         conns: u32,
+        limits: Limits,
     ) -> Result<Host, Failure> {
         let hasher = Hasher::new(RandomState::new().hash_one(0));
         let parts = self.parts(threads, &hasher)?;
@@ -45,6 +46,7 @@ impl Options {
             pid: std::process::id(),
             threads: threads as u32,
             max_connections: conns,
+            limits,
             ..Config::new(hasher, unix_start)
         };
         let listen = listen.iter().cloned();
@@ -54,13 +56,13 @@ impl Options {
             host.serve(listen, move || {
                 let parts = parts.lock().ok().and_then(|mut parts| parts.take());
                 let shared = Shared::new(config.clone(), parts.expect("one loop, one machine"));
-                Engine::<Server<_>>::new(shared, Limits::default(), conns as usize)
+                Engine::<Server<_>>::new(shared, limits, conns as usize)
             })
         } else {
             let parts = Locked::new(parts);
             host.serve(listen, move || {
                 let shared = Shared::new(config.clone(), parts.clone());
-                Engine::<Server<_>>::new(shared, Limits::default(), conns as usize)
+                Engine::<Server<_>>::new(shared, limits, conns as usize)
             })
         })
     }

@@ -1,9 +1,11 @@
 //! `drywire serve`: the services, on one host.
 
 mod fanout;
+mod limits;
 mod listen;
 mod log;
 mod memcached;
+mod sudoku;
 
 use crate::{Failure, Verdict, units};
 use core::time::Duration;
@@ -17,7 +19,8 @@ use std::io::{self, ErrorKind, Write};
 /// options are memcached's own. A port of 0 takes any free port; what is listened on is printed.
 ///
 /// The first signal closes the listeners and lets connections finish what they are owed, for at
-/// most --grace; a second one ends at once.
+/// most --grace; a second one ends at once. SIGUSR1 announces the end to clients that ask (sudoku:
+/// `pong draining`) and stops when they have left, so that a restart loses nothing.
 ///
 /// Exit codes: 0 stopped in order, 1 could not serve (a port in use), 2 wrong command line.
 #[derive(clap::Args)]
@@ -29,7 +32,9 @@ Examples:
   drywire serve -s /run/drywire.sock -a 770  a unix socket for user and group, no TCP
   drywire serve --chat 127.0.0.1:4000        chat beside memcached
   drywire serve --no-memcache --hub 127.0.0.1:4001 --slow 'scores/*=coalesce'
-                                             a hub whose score boards skip to the latest value")]
+                                             a hub whose score boards skip to the latest value
+  drywire serve --no-memcache --sudoku 127.0.0.1:9981 -t 1 --workers 0
+                                             sudoku alone, all on one thread")]
 pub(crate) struct Args {
     #[command(flatten)]
     places: listen::Places,
@@ -40,6 +45,10 @@ pub(crate) struct Args {
     no_memcache: bool,
     #[command(flatten)]
     fanout: fanout::Options,
+    #[command(flatten)]
+    sudoku: sudoku::Options,
+    #[command(flatten)]
+    limits: limits::Options,
     /// Connections at a time; more are told so and closed
     #[arg(short = 'c', long, value_name = "N", default_value = "1024", value_parser = conns)]
     conn_limit: u32,
@@ -49,6 +58,10 @@ pub(crate) struct Args {
     /// How long connections may take to finish after a stop
     #[arg(long, value_name = "TIME", default_value = "5s", value_parser = units::time)]
     grace: Duration,
+    /// On SIGUSR1: how long to serve on while clients are told, before stopping; less once all
+    /// have left
+    #[arg(long, value_name = "TIME", default_value = "5s", value_parser = units::time)]
+    announce: Duration,
     /// Log connections and why they end; twice: each read and write
     #[arg(short = 'v', long, action = clap::ArgAction::Count)]
     verbose: u8,
@@ -71,16 +84,21 @@ pub(crate) fn run(args: &Args) -> Result<Verdict, Failure> {
     let log = Log::new(args.verbose);
     let host = Host::new()
         .threads(threads)
+        .workers(args.sudoku.workers())
         .max_conns(args.conn_limit as usize)
         .grace(args.grace)
+        .announce(args.announce)
         .stop_on_signals()
         .observe(move |event| log.event(&event));
     let host = if args.verbose > 1 { host.trace() } else { host };
+    let (conns, limits) = (args.conn_limit, args.limits.limits());
     let host = match args.no_memcache {
         true => host,
-        false => args.memcached.serve(host, &listen, threads, args.conn_limit)?,
+        false => args.memcached.serve(host, &listen, threads, conns, limits)?,
     };
-    let (host, places) = args.fanout.serve(host, args.conn_limit)?;
+    let (host, mut places) = args.fanout.serve(host, conns)?;
+    places.extend(args.sudoku.place());
+    let host = args.sudoku.serve(host, threads, conns, limits);
     let server = host.bind().map_err(|error| explain(&error))?;
     // Whoever waits for the first line can connect by now; nobody has to read it.
     let _ = args.announce(&listen, &places, &server, threads);
@@ -106,9 +124,9 @@ impl Args {
         if self.udp_port.is_some_and(|port| port != 0) {
             return Err(Failure::usage("-U: UDP is not served; leave it out or pass 0"));
         }
-        if self.no_memcache && !self.fanout.is_wanted() {
+        if self.no_memcache && !self.fanout.is_wanted() && self.sudoku.place().is_none() {
             return Err(Failure::usage(
-                "--no-memcache leaves nothing to serve: add --chat HOST:PORT or --hub HOST:PORT",
+                "--no-memcache leaves nothing to serve: add --chat, --hub or --sudoku HOST:PORT",
             ));
         }
         Ok(())

@@ -74,6 +74,8 @@ pub struct Caller<W: Workload> {
     /// Do this as soon as everything is sent.
     cut_off: Option<Do>,
     calm: bool,
+    /// A bit was flipped somewhere on this connection.
+    tainted: bool,
     wrong: Option<Violation>,
     last_word: Tick,
 }
@@ -148,6 +150,7 @@ impl<W: Workload> Caller<W> {
             drip_at: Tick::ZERO,
             cut_off: None,
             calm: false,
+            tainted: false,
             wrong: None,
             last_word: Tick::ZERO,
         }
@@ -183,6 +186,21 @@ impl<W: Workload> Caller<W> {
         self.deaf_until = Tick::ZERO;
         self.drip = None;
         self.faults = Faults::NONE;
+    }
+
+    /// A bit was flipped on this connection: an answer may never be recognised.
+    pub fn taint(&mut self) {
+        self.tainted = true;
+    }
+
+    /// How long an answer may take. Once faults are over, what is owed must arrive, unless it
+    /// was garbled.
+    fn patience(&self) -> Duration {
+        match (self.calm, self.tainted) {
+            (false, _) => self.habits.patience,
+            (true, true) => self.habits.patience.min(Duration::from_secs(10)),
+            (true, false) => Duration::MAX,
+        }
     }
 
     /// A breach that it noticed.
@@ -257,12 +275,12 @@ impl<W: Workload> Caller<W> {
         }
         let oldest = self.owed.front().map(|at| self.history.borrow()[*at].invoked);
         if let Some(oldest) = oldest
-            && now >= oldest + self.habits.patience
+            && now >= oldest + self.patience()
         {
             self.lose(now, Outcome::Failed(Ending::TimedOut));
             return Do::Abort;
         }
-        let mut until = oldest.map(|t| t + self.habits.patience);
+        let mut until = oldest.map(|t| t + self.patience());
         let mut sooner = |t: Tick| until = Some(until.map_or(t, |u| u.min(t)));
         if self.state == State::Up && !self.closing && self.owed.len() < self.depth {
             if self.next < self.habits.ops {
@@ -378,7 +396,7 @@ impl<W: Workload> Caller<W> {
         self.out.clear();
         (self.out_head, self.out_total) = (0, 0);
         self.input.clear();
-        (self.closing, self.may_end) = (false, false);
+        (self.closing, self.may_end, self.tainted) = (false, false, false);
         self.cut_off = None;
         self.work.connected();
     }

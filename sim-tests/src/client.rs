@@ -43,6 +43,9 @@ impl<W: Workload> CallerNode<W> {
             self.calm = true;
             caller.calm();
         }
+        if self.link.is_some_and(|l| io.tainted(l) || io.peer_tainted(l)) {
+            caller.taint();
+        }
         loop {
             self.read(io, &mut caller);
             if let Some(violation) = caller.take_violation() {
@@ -191,16 +194,23 @@ impl<W: Workload> Node for CallerNode<W> {
     }
 }
 
-/// Opens many connections at once and treats them badly.
+/// Opens many connections at once and treats them badly: some are reset at once, some never say
+/// anything, some never read, and some do not let go even when the server has ended.
 pub(crate) struct Mob {
     server: NodeId,
     links: Vec<LinkId>,
     storms: u32,
+    calmed: u32,
 }
 
 impl Mob {
     pub(crate) fn new(server: NodeId) -> Self {
-        Self { server, links: Vec::new(), storms: 0 }
+        Self { server, links: Vec::new(), storms: 0, calmed: 0 }
+    }
+
+    /// It keeps its end for ever.
+    const fn clings(link: LinkId) -> bool {
+        link.0 % 8 == 3
     }
 }
 
@@ -210,8 +220,13 @@ const DISPERSE: u32 = 1 << 20;
 impl Node for Mob {
     fn turn(&mut self, io: &mut Io<'_>, token: u32) {
         if token >= DISPERSE {
+            let stay = self.calmed < 2;
             for link in core::mem::take(&mut self.links) {
-                io.reset(link);
+                if stay && Self::clings(link) {
+                    self.links.push(link);
+                } else {
+                    io.reset(link);
+                }
             }
             return;
         }
@@ -233,6 +248,7 @@ impl Node for Mob {
     }
 
     fn calmed(&mut self, io: &mut Io<'_>) {
+        self.calmed += 1;
         self.turn(io, DISPERSE);
     }
 
@@ -240,6 +256,12 @@ impl Node for Mob {
         // Half of them never read.
         if link.0.is_multiple_of(2) {
             io.take_all(link);
+        }
+    }
+
+    fn ended(&mut self, io: &mut Io<'_>, link: LinkId, how: Ending) {
+        if how == Ending::Fin && !Self::clings(link) {
+            io.close(link);
         }
     }
 }

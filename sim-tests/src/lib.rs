@@ -36,6 +36,8 @@ pub mod memcache;
 mod net;
 mod node;
 mod panics;
+#[cfg(feature = "planted-bugs")]
+pub mod planted;
 pub mod replay;
 mod serve;
 mod shrink;

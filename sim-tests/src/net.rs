@@ -531,7 +531,7 @@ impl Net {
     }
 
     /// Ends faults: whatever is under way arrives, and nothing new goes wrong.
-    pub(crate) fn calm(&mut self) {
+    pub(crate) fn calm(&mut self, keepalive: u64) {
         self.calm = true;
         for at in 0..self.links.len() {
             let link = LinkId(at as u32);
@@ -541,7 +541,7 @@ impl Net {
                 let l = &mut self.links[at];
                 if l.state[end] == End::Silent {
                     self.after(
-                        1_000 * MS,
+                        keepalive,
                         Due::Reset { link, end: 1 - end as u8, how: Ending::TimedOut },
                     );
                 } else if l.pipes[end].widen(WINDOW) {

@@ -8,7 +8,7 @@ use crate::transcript;
 use crate::violation::Violation;
 use core::fmt;
 use drywire::Tick;
-use drywire::conn::{CloseReason, Peer, Scratch, TransportError, Wants};
+use drywire::conn::{CloseReason, FaultKind, Peer, Scratch, TransportError, Wants};
 use drywire::engine::{ConnId, Done, Machine, Work};
 
 /// Names the phase of a connection.
@@ -237,6 +237,16 @@ impl<M: Machine> Serve<M> {
         t.produced = transcript.produced.len() as u64;
         let (fed, produced) = (t.fed, t.produced);
         transcript.calls.push(transcript::Call { event, now, fed, produced, caught_up });
+        match self.machine.close_reason(t.id) {
+            None => {}
+            Some(CloseReason::Fault(fault)) if fault.kind == FaultKind::TimedOut => {
+                transcript.over.get_or_insert(now);
+                transcript.timed_out.get_or_insert(now);
+            }
+            Some(_) => {
+                transcript.over.get_or_insert(now);
+            }
+        }
     }
 
     /// What follows every call: connections that others touched, and jobs.
@@ -275,11 +285,15 @@ impl<M: Machine> Serve<M> {
         });
         self.results[slot] = Some(done);
         let key = io.key(link);
-        let slow = io.decider().size(WORK, key, 24);
+        let slow = io.decider().size(WORK, key, 16);
         io.turn_after(10_000 << slow, RESULTS + slot as u32);
     }
 
-    fn release(&mut self, io: &Io<'_>, link: LinkId) {
+    fn release(&mut self, io: &mut Io<'_>, link: LinkId) {
+        let now = io.now().0;
+        if let Some(transcript) = io.transcript(link) {
+            transcript.over.get_or_insert(now);
+        }
         if let Some(t) = self.tenants.get_mut(link.0 as usize).and_then(Option::take) {
             self.machine.release(t.id, io.now());
         }
@@ -411,6 +425,9 @@ impl<M: Machine> Node for Serve<M> {
             let where_ = format!("link {} in phase {} wants {wants:?}", link.0, self.phase(link));
             if t.ended {
                 return Some(format!("{where_}: the peer ended long ago, and it is still held"));
+            }
+            if self.machine.close_reason(t.id).is_some() {
+                return Some(format!("{where_}: it has been ending for long, and is still held"));
             }
             if unsent > 0 && io.room(link) > 0 {
                 return Some(format!("{where_}: {unsent} bytes are owed and could be sent"));

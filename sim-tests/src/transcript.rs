@@ -12,6 +12,10 @@ pub struct Transcript {
     pub calls: Vec<Call>,
     /// The bytes produced, sent or not.
     pub produced: Vec<u8>,
+    /// When the server was done with it, by its clock (ns): everything owed was sent or given up.
+    pub over: Option<u64>,
+    /// When the server gave it up because it was silent too long.
+    pub timed_out: Option<u64>,
     /// Which life of the server it was.
     pub life: u32,
     /// What the server told its checkers about itself ([`Serve::remark`](crate::Serve::remark)).

@@ -77,6 +77,12 @@ impl<W: Workload> Run<'_, W> {
         self.world.transcripts()
     }
 
+    /// Whether either side may have read other bytes than the other one wrote.
+    #[must_use]
+    pub fn tainted(&self, link: LinkId) -> bool {
+        self.world.tainted(link, 0) || self.world.tainted(link, 1)
+    }
+
     /// Whether the server may have read other bytes than the caller wrote.
     #[must_use]
     pub fn server_tainted(&self, link: LinkId) -> bool {
@@ -99,6 +105,7 @@ pub struct Trial<W: Workload> {
     checks: Vec<Box<dyn Check<W>>>,
     transcripts: bool,
     tail: Duration,
+    keepalive: Duration,
 }
 
 const CALLERS: Site = Site::new("trial.callers");
@@ -127,6 +134,7 @@ impl<W: Workload + 'static> Trial<W> {
             checks: Vec::new(),
             transcripts: false,
             tail: Duration::from_secs(30),
+            keepalive: Duration::from_secs(1),
         }
     }
 
@@ -168,6 +176,13 @@ impl<W: Workload + 'static> Trial<W> {
         Self { tail, ..self }
     }
 
+    /// How long after the faults a system notices that a peer's machine is gone. A server that
+    /// promises to notice earlier by itself is held to that.
+    #[must_use]
+    pub fn keepalive(self, keepalive: Duration) -> Self {
+        Self { keepalive, ..self }
+    }
+
     /// Runs these seeds on this thread alone; see [`Campaign`] for more.
     #[must_use]
     pub fn seeds(&self, seeds: Range<u64>) -> Campaign<'_> {
@@ -176,12 +191,15 @@ impl<W: Workload + 'static> Trial<W> {
 
     fn drive(&self, world: &mut World, callers: &[Rc<RefCell<Caller<W>>>]) {
         world.run_while(FAULTS_UNTIL, || !callers.iter().all(|c| c.borrow().asked_all()));
-        world.calm();
+        world.calm(self.keepalive);
         world.nudge();
         let until = world.now() + CALM;
         world.run_while(until, || !callers.iter().all(|c| c.borrow().done()));
         world.run_for(self.tail);
         world.check_rest();
+        // Now even those go who would not let go.
+        world.nudge();
+        world.run_for(Duration::from_secs(2));
         world.check_gone();
     }
 }

@@ -149,9 +149,10 @@ impl World {
         true
     }
 
-    /// From here on nothing new goes wrong: links heal, what is under way arrives.
-    pub fn calm(&mut self) {
-        self.net.calm();
+    /// From here on nothing new goes wrong: links heal, what is under way arrives. Peers of
+    /// machines that are gone are told so after `keepalive`.
+    pub fn calm(&mut self, keepalive: Duration) {
+        self.net.calm(u64::try_from(keepalive.as_nanos()).unwrap_or(u64::MAX));
     }
 
     /// Asks every node whether it still owes something although nothing is in its way.

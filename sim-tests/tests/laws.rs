@@ -1,5 +1,6 @@
 //! The simulator's own laws: a tester that breaks them finds bugs that are not there.
 
+use core::time::Duration;
 use drywire::Tick;
 use drywire_sim::decide::{Decider, Key};
 use drywire_sim::{Ending, Faults, Io, LinkId, Node, NodeId, Pipe, World};
@@ -120,7 +121,7 @@ fn stream(seed: u64, faults: Faults, bytes: usize) -> Log {
     let to = world.add("receiver", Box::new(Receiver(Rc::clone(&log))));
     world.add("sender", Box::new(Sender { to, log: Rc::clone(&log), left: bytes }));
     world.run_until(Tick::from_secs(30));
-    world.calm();
+    world.calm(Duration::from_secs(1));
     world.run_until(Tick::from_secs(300));
     assert_eq!(world.violation(), None);
     drop(world);

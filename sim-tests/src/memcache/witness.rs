@@ -1,13 +1,12 @@
 //! Whether a run of memcached is linearizable.
 
-use crate::check::{Check, Decided, Entry, Spec, linearize};
+use crate::check::{Check, Decided, Entry, Spec, answers, by_link, linearize};
 use crate::memcache::model::{KeyOp, Model};
 use crate::memcache::work::{KEYS, Memcache, Reply, Request};
-use crate::net::LinkId;
 use crate::transcript::Call;
 use crate::trial::Run;
 use crate::violation::Violation;
-use crate::workload::{Op, Outcome, Said, Workload};
+use crate::workload::{Op, Outcome};
 use std::collections::BTreeMap;
 
 /// Holds each server to the order in which it executed the requests, which its transcript gives:
@@ -59,17 +58,13 @@ type Histories<'a> = BTreeMap<(u32, u8), Vec<Entry<KeyOp<'a>>>>;
 
 impl Check<Memcache> for Witness {
     fn check(&self, run: &Run<'_, Memcache>) -> Result<u64, Violation> {
-        let mut links: BTreeMap<LinkId, Vec<&Asked>> = BTreeMap::new();
-        for op in run.history {
-            links.entry(op.link).or_default().push(op);
-        }
+        let links = by_link(run);
         if links.keys().any(|link| run.server_tainted(*link)) {
             return Ok(0);
         }
         let mut replies = BTreeMap::new();
         for (link, ops) in &links {
-            let said = &run.transcripts()[link.0 as usize].produced;
-            replies.insert(*link, answers(&mut (run.work)(), ops, said)?);
+            replies.insert(*link, answers(run, *link, ops)?);
         }
         let mut histories = Histories::new();
         let mut item_max = 1 << 20;
@@ -92,8 +87,7 @@ impl Check<Memcache> for Witness {
                         let until = calls.find(|c| c.event >= fed.event && c.caught_up);
                         return Some((later(first, &last), until, None));
                     }
-                    let (reply, end) = answered.next()?;
-                    let call = transcript.producing(*end)?;
+                    let (reply, call) = answered.next()?;
                     let from = match &op.request {
                         Request::Get { keys, .. } if keys.len() > 1 => later(fed, &last),
                         _ if refused => later(begun, &last),
@@ -161,33 +155,6 @@ impl ClientSide {
             project(&mut histories, 0, &op.request, reply, entry);
         }
         judge(Model::new(self.item_max), histories)
-    }
-}
-
-/// The replies in a server's output, and where each ends.
-fn answers(
-    work: &mut Memcache,
-    ops: &[&Asked],
-    said: &[u8],
-) -> Result<Vec<(Reply, u64)>, Violation> {
-    let mut found = Vec::new();
-    let mut at = 0;
-    let mut owed: Vec<&Request> =
-        ops.iter().filter(|op| !op.silent).map(|op| &op.request).collect();
-    owed.reverse();
-    loop {
-        let heard = work.hear(&mut owed.iter().rev().copied(), &said[at..]);
-        match heard {
-            Ok(None) => return Ok(found),
-            Ok(Some(heard)) => {
-                at += heard.used;
-                if let Said::Answer(_, reply) = heard.what {
-                    owed.pop();
-                    found.push((reply, at as u64));
-                }
-            }
-            Err(text) => return Err(Violation::new("reply", format!("the server said: {text}"))),
-        }
     }
 }
 

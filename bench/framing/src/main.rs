@@ -17,7 +17,7 @@ const SIZES: [usize; 4] = [16, 64, 1024, 65_536];
 
 fn main() {
     let quick = std::env::args().any(|arg| arg == "--quick");
-    let rounds = if quick { 3 } else { 41 };
+    let rounds = if quick { 3 } else { 301 };
     let limit = limit::run();
     let mut must = Verdicts::default();
     length_prefix(rounds, &mut must);
@@ -108,7 +108,7 @@ fn small_chunks(rounds: usize, must: &mut Verdicts) {
         let title =
             format!("Fed {chunk} byte{} at a time, ns per byte", if chunk == 1 { "" } else { "s" });
         let mut table = Table::per_byte(&title, &SIZES);
-        let rounds = rounds.min(9);
+        let rounds = rounds.min(15);
         let streams = SIZES.map(paths::length_prefixed);
         let ours = || paths::length_prefix_joiner(chunk);
         let prefix = table.row("**drywire** length prefix", rounds, &streams, ours);

@@ -10,7 +10,7 @@ use super::track::examined;
 
 /// From this many bytes on the crate is faster.
 #[cfg(feature = "std")]
-const LONG: usize = 64;
+const LONG: usize = if cfg!(target_feature = "sse4.2") { 256 } else { 64 };
 
 /// CRC-32C of `bytes`.
 ///

@@ -1,5 +1,4 @@
-//! drywire under tokio.
-//!
-//! [`codec`] makes any drywire codec a `tokio_util::codec::Decoder` and `Encoder`.
+#![doc = include_str!("../README.md")]
 
 pub mod codec;
+pub mod host;

@@ -185,10 +185,12 @@ fn error_replies_are_counted_and_quoted() {
 
 #[test]
 fn what_is_never_answered_is_lost() {
+    // A server that leaves with requests unread resets the connection: the system decides.
+    let leaving: &[&str] = &["closed", "reset"];
     for (manner, words) in [
-        (Manner::Babbling, "no reply of"),
-        (Manner::Leaving, "closed"),
-        (Manner::Silent, "no answer"),
+        (Manner::Babbling, &["no reply of"][..]),
+        (Manner::Leaving, leaving),
+        (Manner::Silent, &["no answer"]),
     ] {
         let (code, report) = load(manner, &["--depth", "5"]);
         assert!(code == 1 && count(&report, "lost") > 0, "{report}");
@@ -197,7 +199,8 @@ fn what_is_never_answered_is_lost() {
             count(&report, "sent"),
             classes.iter().map(|class| count(&report, class)).sum::<u64>()
         );
-        assert!(report["measured"]["complaint"].as_str().unwrap().contains(words), "{report}");
+        let complaint = report["measured"]["complaint"].as_str().unwrap();
+        assert!(words.iter().any(|words| complaint.contains(words)), "{report}");
     }
 }
 

@@ -25,6 +25,8 @@
 mod caller;
 mod campaign;
 pub mod check;
+#[cfg(feature = "tokio")]
+pub mod choppy;
 mod client;
 mod clock;
 pub mod decide;
@@ -35,6 +37,8 @@ mod link;
 pub mod memcache;
 mod net;
 mod node;
+#[cfg(feature = "tokio")]
+pub mod over_tokio;
 mod panics;
 #[cfg(feature = "planted-bugs")]
 pub mod planted;

@@ -108,7 +108,7 @@ pub struct Question {
 }
 
 /// A person, or a program, that answers.
-pub type Asked = Box<dyn FnMut(&Question) -> u64>;
+pub type Asked = Box<dyn FnMut(&Question) -> u64 + Send>;
 
 /// Answers all questions of a run. See the [module](self).
 pub struct Decider {

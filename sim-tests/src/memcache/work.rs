@@ -122,6 +122,8 @@ pub struct Memcache {
     /// The cas unique last seen, by key.
     tokens: [u64; KEYS as usize],
     fill: Vec<u8>,
+    /// Items may have a time to live.
+    ttl: bool,
 }
 
 const KIND: Site = Site::new("op.kind");
@@ -194,7 +196,13 @@ impl Memcache {
     /// The memcached of caller `who`.
     #[must_use]
     pub fn new(who: u32) -> Self {
-        Self { who, tokens: [0; KEYS as usize], fill: Vec::new() }
+        Self { who, tokens: [0; KEYS as usize], fill: Vec::new(), ttl: true }
+    }
+
+    /// Without times to live, for servers whose clock is not ours.
+    #[must_use]
+    pub fn timeless(who: u32) -> Self {
+        Self { ttl: false, ..Self::new(who) }
     }
 
     /// The name of a key: the last one is as long as a key may be.
@@ -238,8 +246,9 @@ impl Workload for Memcache {
         let key = draw.below(WHICH, u64::from(KEYS)) as u8;
         let quiet = draw.below(QUIET, 8) == 7;
         // Only the keys in the middle ever expire, and the first never does.
+        let mortal = self.ttl && key % 2 == 1;
         let ttl = |draw: &mut Draw<'_>| match draw.below(TTL, 6) {
-            n @ 4..6 if key % 2 == 1 => (n - 3) as u32 * 2,
+            n @ 4..6 if mortal => (n - 3) as u32 * 2,
             _ => 0,
         };
         Some(match kind {

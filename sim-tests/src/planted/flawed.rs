@@ -3,7 +3,7 @@
 use crate::memcache::Shape;
 use core::cell::Cell;
 use drywire::Tick;
-use drywire::conn::{CloseReason, Deadline, Limits, Peer, Place, Scratch, Slices, Wants};
+use drywire::conn::{CloseReason, Deadline, Leave, Limits, Peer, Place, Scratch, Slices, Wants};
 use drywire::engine::{ConnId, Done, Engine, Letter, Local, Machine, Shards, Work};
 use drywire::memcache::store::{Config as StoreConfig, Hasher, Store};
 use drywire::memcache::{Config, Part, Server, Shared};
@@ -13,6 +13,8 @@ use std::collections::BTreeSet;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[expect(missing_docs, reason = "each is described in the table of planted bugs")]
 pub enum Flaw {
+    /// Gets nothing wrong, for comparison.
+    Nothing,
     PartialSendIsWhole,
     SendsTwice,
     EndIsTheEnd,
@@ -222,6 +224,10 @@ impl<M: Machine> Machine for Flawed<M> {
 
     fn drain(&mut self, now: Tick) {
         self.inner.drain(now);
+    }
+
+    fn leave(&mut self, now: Tick, leave: Leave) {
+        self.inner.leave(now, leave);
     }
 
     fn release(&mut self, id: ConnId, now: Tick) {

@@ -5,7 +5,7 @@ use crate::{Failure as Failed, Verdict};
 use drywire_sim::decide::{Decider, Question};
 use drywire_sim::{Failure, Violation, draw, replay};
 use std::collections::BTreeMap;
-use std::io::{BufRead as _, Write as _};
+use std::io::Write as _;
 use std::path::PathBuf;
 
 #[derive(clap::Args)]
@@ -34,7 +34,6 @@ pub(crate) fn run(args: &Args) -> Result<Verdict, Failed> {
     let mut seed = args.seed.map(Decider::seeded);
     let mut silent: BTreeMap<&'static str, ()> = BTreeMap::new();
     let mut ended = false;
-    let mut lines = std::io::stdin().lock().lines();
     let ask = move |question: &Question| {
         let usual = seed.as_mut().map_or(0, |seed| {
             let (site, key, n) = (question.site, question.key, question.n);
@@ -49,10 +48,11 @@ pub(crate) fn run(args: &Args) -> Result<Verdict, Failed> {
             print!("{name} {} of {} [{usual}]? ", question.key, question.n);
             // Nobody to read the question: the answer will not come either.
             let _ = std::io::stdout().flush();
-            let Some(Ok(line)) = lines.next() else {
+            let mut line = String::new();
+            if !matches!(std::io::stdin().read_line(&mut line), Ok(1..)) {
                 ended = true;
                 return usual;
-            };
+            }
             match line.trim() {
                 "" => return usual,
                 "rest" => {

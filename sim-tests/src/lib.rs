@@ -69,3 +69,8 @@ pub use trials::{find, trials};
 pub use violation::Violation;
 pub use workload::{Draw, Heard, History, Op, Outcome, Said, Workload};
 pub use world::{Factory, World};
+
+/// The guide, compiled and run.
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/test-your-protocol.md")]
+struct Guide;

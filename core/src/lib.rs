@@ -69,6 +69,7 @@
 //! | [`frame`] | framing codecs: pure steps on borrowed bytes, usable alone |
 //! | [`guard`] | admission, gates, heartbeat, drain, balancing: pure policies, usable alone |
 //! | [`memcache`], [`sudoku`], [`chat`], [`hub`] | the protocols |
+//! | [`client`] | what the clients of all protocols have in common |
 //! | [`fanout`] | one message to many, with a fate for each slow receiver |
 //!
 //! The crate is `no_std` (with `alloc`) and forbids unsafe code.
@@ -81,6 +82,7 @@ extern crate alloc;
 extern crate std;
 
 pub mod chat;
+pub mod client;
 pub mod conn;
 pub mod engine;
 pub mod fanout;

@@ -27,20 +27,7 @@ pub struct Value<'a> {
 }
 
 /// What [`Client::step`] found at the front of the input.
-#[must_use]
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Step<'a> {
-    /// Nothing yet: call again when there are at least this many bytes, counted from the same
-    /// first byte.
-    Need(usize),
-    /// Something came. The caller drops `used` bytes (at least 1) before the next call.
-    Event {
-        /// What it is.
-        event: Event<'a>,
-        /// Bytes consumed.
-        used: usize,
-    },
-}
+pub type Step<'a> = crate::client::Step<Event<'a>>;
 
 /// What a server says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -30,20 +30,7 @@ use alloc::vec::Vec;
 pub struct Ticket(pub u64);
 
 /// What [`Client::step`] found at the front of the input.
-#[must_use]
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Step {
-    /// Nothing yet: call again when there are at least this many bytes, counted from the same
-    /// first byte.
-    Need(usize),
-    /// Something came. The caller drops `used` bytes (at least 1) before the next call.
-    Event {
-        /// What it is.
-        event: Event,
-        /// Bytes consumed.
-        used: usize,
-    },
-}
+pub type Step = crate::client::Step<Event>;
 
 /// What a server says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -39,8 +39,9 @@ mod request;
 #[cfg(test)]
 mod tests;
 
+pub use crate::memcache::store::Verb;
 pub use reply::{ErrorKind, FaultCode, MAX_LINE, Reply, ReplyCodec, ReplyFault, ReplyState, Value};
-pub use request::{Refusal, Request, Stats, Verb};
+pub use request::{Refusal, Request, Stats};
 
 use crate::conn::Outbox;
 use alloc::collections::VecDeque;
@@ -95,20 +96,7 @@ pub struct Ledger {
 }
 
 /// What [`Client::step`] found at the front of the input.
-#[must_use]
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Step<'a> {
-    /// Nothing yet: call again when there are at least this many bytes, counted from the same
-    /// first byte. Always more than there are now.
-    Need(usize),
-    /// Something happened. The caller drops `used` bytes (at least 1) before the next call.
-    Event {
-        /// What it is; borrows from the input.
-        event: Event<'a>,
-        /// Bytes consumed.
-        used: usize,
-    },
-}
+pub type Step<'a> = crate::client::Step<Event<'a>>;
 
 /// A part of an answer, or the end of one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

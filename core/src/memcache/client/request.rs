@@ -1,12 +1,10 @@
 //! Requests and how they look on the wire (protocol.txt of memcached, sections "Storage
 //! commands" to "Other commands").
 
-use super::Expected;
+use super::{Expected, Verb};
 use crate::conn::Outbox;
+use crate::memcache::store::KEY_MAX;
 use core::fmt;
-
-/// Longest key, in bytes.
-const MAX_KEY: usize = 250;
 
 /// Longest command line that servers accept for anything but get and gets, in bytes.
 const MAX_COMMAND: usize = 2048;
@@ -97,23 +95,6 @@ pub enum Request<'a> {
     Stats(Stats),
     /// quit: the server finishes its replies and closes. Nothing can be sent afterwards.
     Quit,
-}
-
-/// The storage commands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Verb {
-    /// Store.
-    Set,
-    /// Store if there is no such item.
-    Add,
-    /// Store if there is such an item.
-    Replace,
-    /// Put the value behind the existing one.
-    Append,
-    /// Put the value before the existing one.
-    Prepend,
-    /// Store if the item's cas number still is this one.
-    Cas(u64),
 }
 
 /// The statistics whose lines all start with `STAT`.
@@ -345,7 +326,7 @@ fn encode_get(
 /// The rule of protocol.txt ("Keys"), which every server understands; some take more.
 #[inline]
 fn check_key(key: &[u8]) -> Result<(), Refusal> {
-    let fits = !key.is_empty() && key.len() <= MAX_KEY;
+    let fits = !key.is_empty() && key.len() <= KEY_MAX;
     if fits && key.iter().all(|byte| *byte > b' ' && *byte != 0x7f) {
         Ok(())
     } else {

@@ -12,7 +12,7 @@ use std::path::Path;
 /// A measured curve.
 #[derive(Serialize)]
 pub(super) struct Curve {
-    /// Boards a second in a closed loop.
+    /// Boards a second in a closed loop that is never refused.
     capacity: f64,
     /// Answers a second that need no solving: what reading, replying and system calls allow.
     unsolved: f64,
@@ -35,8 +35,8 @@ struct Point {
 
 impl Curve {
     pub(super) fn measure(args: &Args, server: Option<Process>) -> Result<Self, Failure> {
-        let unsolved = args.closed(Kind::Hopeless, 16, server)?.rate;
-        let capacity = args.closed(args.board, args.depth, server)?.rate;
+        let unsolved = args.closed(Kind::Hopeless, args.connections, 16, server)?.rate;
+        let capacity = capacity(args, server)?;
         let mut points = Vec::new();
         for &load in &args.loads {
             let phase = args.open(load * capacity, server)?;
@@ -97,6 +97,19 @@ impl Curve {
         }
         text
     }
+}
+
+/// Boards a second when no time goes into refusing: as many connections as a server needs to be
+/// busy, and few enough that no queue stands. A closed loop asks again at once after a refusal, so
+/// that one which is refused measures refusals.
+fn capacity(args: &Args, server: Option<Process>) -> Result<f64, Failure> {
+    for connections in [16, 8, 4, 2, 1] {
+        let phase = args.closed(args.board, connections, 1, server)?;
+        if phase.counts.refused == 0 {
+            return Ok(phase.rate);
+        }
+    }
+    Err(Failure::system("the server refuses boards even one at a time: its capacity is unknown"))
 }
 
 /// The share of the capacity that can be served at `load` capacities, if a refusal costs `cost` of

@@ -36,8 +36,9 @@ use workload::Sudoku;
 ///   open      --rate boards a second, due at times fixed before the run; a latency runs from
 ///             the moment a board was due
 ///   stress    --count boards sent without reading, for --hold; then all answers are read
-///   curve     first the capacity (pipeline) and the cost of an answer without solving, then
-///             open loop at each of --loads times the capacity: goodput against its ceiling
+///   curve     first the capacity (so few boards in flight that none is refused) and the cost of
+///             an answer without solving, then open loop at each of --loads times the capacity:
+///             goodput against its ceiling
 #[derive(clap::Args)]
 #[command(verbatim_doc_comment)]
 pub(crate) struct Args {
@@ -119,8 +120,11 @@ pub(crate) fn run(args: &Args) -> Result<Verdict, Failure> {
         return Curve::measure(args, server)?.report(args);
     }
     let phase = match args.mode {
-        Mode::Batch => args.closed(args.board, args.count.div_ceil(args.connections), server)?,
-        Mode::Pipeline => args.closed(args.board, args.depth, server)?,
+        Mode::Batch => {
+            let depth = args.count.div_ceil(args.connections);
+            args.closed(args.board, args.connections, depth, server)?
+        }
+        Mode::Pipeline => args.closed(args.board, args.connections, args.depth, server)?,
         Mode::Open => args.open(args.rate as f64, server)?,
         _ => args.stress(server)?,
     };
@@ -154,19 +158,25 @@ impl Args {
         Ok(())
     }
 
-    fn connect(&self) -> Result<Vec<Stream>, Failure> {
-        (0..self.connections)
+    fn connect(&self, connections: u64) -> Result<Vec<Stream>, Failure> {
+        (0..connections)
             .map(|_| Stream::connect(&self.addr).map_err(|error| unreachable(&self.addr, &error)))
             .collect()
     }
 
     /// `depth` in flight on each connection: for --duration, or --count in all as a batch.
-    fn closed(&self, kind: Kind, depth: u64, server: Option<Process>) -> Result<Phase, Failure> {
+    fn closed(
+        &self,
+        kind: Kind,
+        connections: u64,
+        depth: u64,
+        server: Option<Process>,
+    ) -> Result<Phase, Failure> {
         let batch = self.mode == Mode::Batch;
         let left = if batch { self.count } else { u64::MAX };
         // A closed loop asks less of a slow server; its answers are never called late.
         let workload = Sudoku::new(kind, self.seed, depth as usize, left, u64::MAX);
-        let streams = self.connect()?;
+        let streams = self.connect(connections)?;
         let runner = ClosedLoop::new(workload, streams, depth as usize, self.patience)
             .map_err(Failure::system)?;
         let name = if batch { "batch" } else { "pipeline" };
@@ -194,8 +204,9 @@ impl Args {
     ) -> Result<Phase, Failure> {
         let deadline = u64::try_from(deadline.as_nanos()).unwrap_or(u64::MAX);
         let workload = Sudoku::new(self.board, self.seed, 1 << 16, u64::MAX, deadline);
-        let runner = OpenLoop::new(workload, self.connect()?, due, hold, self.patience)
-            .map_err(Failure::system)?;
+        let runner =
+            OpenLoop::new(workload, self.connect(self.connections)?, due, hold, self.patience)
+                .map_err(Failure::system)?;
         Ok(run_phase(name, &mut [runner], Some(self.duration), server))
     }
 

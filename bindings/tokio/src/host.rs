@@ -181,6 +181,13 @@ impl<M: Machine + Send + 'static> Host<M> {
     fn settle(&self, mut state: MutexGuard<'_, State<M>>) {
         let now = self.now();
         let mut jobs = Vec::new();
+        // First: a job that is refused here touches its connection.
+        while state.working < state.workers
+            && let Some(work) = state.machine.next_work(now)
+        {
+            state.working += 1;
+            jobs.push(work);
+        }
         // At most one round: those that keep touching each other must not hold up the others.
         for _ in 0..state.machine.len() {
             let Some(id) = state.machine.next_dirty(now) else { break };
@@ -189,12 +196,6 @@ impl<M: Machine + Send + 'static> Host<M> {
             {
                 waker.wake_by_ref();
             }
-        }
-        while state.working < state.workers
-            && let Some(work) = state.machine.next_work(now)
-        {
-            state.working += 1;
-            jobs.push(work);
         }
         let deadline = state.machine.deadline().map(|d| d.at);
         if deadline.is_some_and(|at| state.armed.is_none_or(|armed| at < armed)) {

@@ -8,9 +8,12 @@ use drywire::conn::{
     CloseReason, Cx, Deadline, Fault, FaultKind, Job, Limits, Peer, Session, Stop, Taken,
 };
 use drywire::engine::{Engine, JobId, Local, Machine};
+use drywire::guard::AdmitConfig;
 use drywire::memcache::store::{Config as StoreConfig, Hasher, Store};
 use drywire::memcache::{Config, Part, Server, Shared};
+use drywire::sudoku;
 use drywire_tokio::host::Host;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
 
 type Memcached = Engine<Server<Local<Part>>>;
@@ -274,6 +277,61 @@ async fn a_job_that_panics_fails_its_connection_and_no_other() {
     let mut answer = [0; 2];
     good.read_exact(&mut answer).await.expect("an answer");
     assert_eq!(&answer, b"gg");
+}
+
+/// A board that waited too long for a worker is refused when one is free, and its connection hears
+/// so, though nothing else happens on it and whoever had the workers is gone.
+#[tokio::test]
+async fn a_job_refused_at_its_start_is_answered() {
+    // Of the workers one is let go, and the others only after the answer: each call of the host
+    // would find what the one before it left.
+    static OPEN: [AtomicBool; 2] = [AtomicBool::new(false), AtomicBool::new(false)];
+    let [first, others] = &OPEN;
+    let config = sudoku::Config {
+        admit: AdmitConfig::for_deadline(Duration::from_millis(20)),
+        workers: 1000,
+        solve: |board, _| {
+            while !OPEN[usize::from(board.cells()[0])].load(Relaxed) {
+                std::thread::sleep(Duration::from_millis(1));
+            }
+            sudoku::Verdict::NoSolution
+        },
+        ..sudoku::Config::DEFAULT
+    };
+    let shared = sudoku::Shared::new(config, Local::one(sudoku::Stats::default()));
+    // The timer is not to help out: its next time is that of an idle connection, early enough.
+    let mut limits = Limits { idle: Duration::from_secs(600), ..Limits::default() };
+    limits.output.no_progress = Duration::from_secs(3600);
+    let engine: Engine<sudoku::Server<_>> = Engine::new(shared, limits, 16);
+    let host = Host::new(engine);
+    let (_idle, theirs) = duplex(64);
+    let server = host.clone();
+    tokio::spawn(async move { server.connection(theirs, Peer::Unix).await });
+    let workers = std::thread::available_parallelism().map_or(1, usize::from);
+    let board = "0".repeat(81);
+
+    let (mut gone, theirs) = duplex(1 << 16);
+    let server = host.clone();
+    let serving = tokio::spawn(async move { server.connection(theirs, Peer::Unix).await });
+    let boards: String =
+        (0..workers).map(|n| format!("{n}:{}{}\n", n.min(1), &board[1..])).collect();
+    gone.write_all(boards.as_bytes()).await.expect("taken");
+    let (mut ours, theirs) = duplex(1 << 16);
+    let server = host.clone();
+    tokio::spawn(async move { server.connection(theirs, Peer::Unix).await });
+    tokio::task::yield_now().await;
+    ours.write_all(format!("late:{board}\n").as_bytes()).await.expect("taken");
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    serving.abort();
+    assert!(serving.await.expect_err("aborted").is_cancelled());
+    first.store(true, Relaxed);
+    let mut answer = [0; 20];
+    let heard = ours.read_exact(&mut answer);
+    let heard = tokio::time::timeout(Duration::from_secs(10), heard).await;
+    // Whatever came of it: the runtime waits for its threads.
+    others.store(true, Relaxed);
+    heard.expect("in time").expect("all");
+    assert_eq!(&answer, b"late:ServerTooBusy\r\n");
 }
 
 #[tokio::test(start_paused = true)]

@@ -337,7 +337,8 @@ impl<S: Session> Engine<S> {
 
     /// The next job to run, oldest first; ask when a worker is free for it. Jobs that their
     /// session takes back ([`Session::on_start`]) and those of connections that are gone are
-    /// skipped.
+    /// skipped; taking one back touches its connection, also when `None` is returned, so ask
+    /// [`Engine::next_dirty`] afterwards.
     pub fn next_job(&mut self, now: Tick) -> Option<(JobId, S::Job)> {
         while let Some(Waiting { id, job, since }) = self.world.jobs.queue.pop_front() {
             let start =

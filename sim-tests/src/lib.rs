@@ -15,7 +15,7 @@
 //! * [`World`]: the simulator alone, for scenarios written by hand.
 //! * [`Node`]: what a machine of your own implements; [`Serve`] makes one of any engine.
 //! * [`decide`]: every choice of a run, keyed by what it is about.
-//! * [`memcache`]: the trial of drywire's memcached, and the pattern for other protocols.
+//! * [`memcache`], [`sudoku`]: the trials of drywire's protocols, and the pattern for others.
 //!
 //! What is checked in every run, whatever the protocol: each request is answered once or its
 //! connection fails visibly (`ledger`), no promise about memory is broken after any event
@@ -45,6 +45,7 @@ pub mod planted;
 pub mod replay;
 mod serve;
 mod shrink;
+pub mod sudoku;
 mod trace;
 mod transcript;
 mod trial;

@@ -539,11 +539,14 @@ impl Net {
             (l.rate, l.latency) = (0, LATENCY);
             for end in 0..2 {
                 let l = &mut self.links[at];
-                if l.state[end] == End::Silent {
-                    self.after(
-                        keepalive,
-                        Due::Reset { link, end: 1 - end as u8, how: Ending::TimedOut },
-                    );
+                // A machine that came back without memory of the link resets the probe.
+                let told = match l.state[end] {
+                    End::Silent => Some(Ending::TimedOut),
+                    End::Forgotten => Some(Ending::Reset),
+                    _ => None,
+                };
+                if let Some(how) = told {
+                    self.after(keepalive, Due::Reset { link, end: 1 - end as u8, how });
                 } else if l.pipes[end].widen(WINDOW) {
                     let writer = l.ends[end];
                     self.soon.push_back(Due::Call(writer, Call::Writable(link)));

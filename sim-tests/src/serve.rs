@@ -253,18 +253,19 @@ impl<M: Machine> Serve<M> {
     fn settle(&mut self, io: &mut Io<'_>) {
         for _ in 0..SPIN {
             let mut moved = false;
+            // First, because a job that waited too long is refused here: that touches its connection.
+            if self.results.iter().flatten().count() < self.workers
+                && let Some(work) = self.machine.next_work(io.now())
+            {
+                self.work(io, work);
+                moved = true;
+            }
             while let Some(id) = self.machine.next_dirty(io.now()) {
                 let link = self.links[id.slot as usize];
                 if self.tenant(link).is_some_and(|t| t.id == id) {
                     self.look(io, link);
                     self.pump(io, link);
                 }
-                moved = true;
-            }
-            if self.results.iter().flatten().count() < self.workers
-                && let Some(work) = self.machine.next_work(io.now())
-            {
-                self.work(io, work);
                 moved = true;
             }
             if !moved {
@@ -358,7 +359,9 @@ impl<M: Machine> Node for Serve<M> {
 
     fn turn(&mut self, io: &mut Io<'_>, token: u32) {
         if token >= RESULTS {
-            if let Some(done) = self.results[(token - RESULTS) as usize].take() {
+            // None, or another one's, if the job was begun in an earlier life.
+            let done = self.results.get_mut((token - RESULTS) as usize).and_then(Option::take);
+            if let Some(done) = done {
                 self.machine.complete(io.now(), done);
             }
         } else {

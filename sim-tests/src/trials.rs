@@ -1,13 +1,13 @@
 //! The trials that come with this crate, by name.
 
-use crate::memcache;
 use crate::trial::Experiment;
+use crate::{memcache, sudoku};
 
 /// All of them. A protocol that is added to the core adds its trial here, and the command line,
 /// the campaigns and the replay files know it.
 #[must_use]
 pub fn trials() -> Vec<Box<dyn Experiment>> {
-    vec![Box::new(memcache::trial())]
+    vec![Box::new(memcache::trial()), Box::new(sudoku::trial())]
 }
 
 /// The trial called `name`.

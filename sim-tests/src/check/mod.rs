@@ -3,7 +3,7 @@
 mod order;
 mod wgl;
 
-pub use order::{OnLink, answers, by_link};
+pub use order::{Answers, OnLink, answers, by_link};
 pub use wgl::{Decided, Entry, Spec, linearize};
 
 use crate::trial::Run;

@@ -1,5 +1,4 @@
-//! When each request took effect, from the transcript of its server: for protocols that answer
-//! in order.
+//! When each request took effect, from the transcript of its server.
 
 use crate::net::LinkId;
 use crate::transcript::Call;
@@ -11,6 +10,9 @@ use std::collections::BTreeMap;
 /// The operations of one connection, in order.
 pub type OnLink<'a, W> = Vec<&'a Op<<W as Workload>::Request, <W as Workload>::Reply>>;
 
+/// Beside each operation of a connection: its answer, and the call that completed it.
+pub type Answers<W> = Vec<Option<(<W as Workload>::Reply, Call)>>;
+
 /// The operations of each connection.
 #[must_use]
 pub fn by_link<'a, W: Workload>(run: &Run<'a, W>) -> BTreeMap<LinkId, OnLink<'a, W>> {
@@ -21,8 +23,9 @@ pub fn by_link<'a, W: Workload>(run: &Run<'a, W>) -> BTreeMap<LinkId, OnLink<'a,
     links
 }
 
-/// The answers in what the server of `link` said, sent or not, each with the call that completed
-/// it: the moment at which the request had taken effect.
+/// The answers in what the server of `link` said, sent or not, beside `ops`: each with the call
+/// that completed it, which for a protocol that answers as it executes is the moment at which the
+/// request took effect. `None` where there is none (yet).
 ///
 /// # Errors
 /// If the server said something that the workload cannot read.
@@ -30,24 +33,25 @@ pub fn answers<W: Workload>(
     run: &Run<'_, W>,
     link: LinkId,
     ops: &OnLink<'_, W>,
-) -> Result<Vec<(W::Reply, Call)>, Violation> {
+) -> Result<Answers<W>, Violation> {
     let mut work = (run.work)();
     work.connected();
     let transcript = &run.transcripts()[link.0 as usize];
     let said = &transcript.produced;
-    let mut owed = ops.iter().filter(|op| !op.silent).map(|op| &op.request).peekable();
-    let mut found = Vec::new();
+    let mut owed: Vec<usize> = (0..ops.len()).filter(|i| !ops[*i].silent).collect();
+    let mut found: Vec<_> = ops.iter().map(|_| None).collect();
     let mut at = 0;
     loop {
-        match work.hear(&mut owed.clone(), &said[at..]) {
+        let heard = work.hear(&mut owed.iter().map(|i| &ops[*i].request), &said[at..]);
+        match heard {
             Ok(None) => return Ok(found),
             Ok(Some(heard)) => {
                 at += heard.used;
-                if let Said::Answer(_, reply) = heard.what
+                if let Said::Answer(nth, reply) = heard.what
                     && let Some(call) = transcript.producing(at as u64)
+                    && nth < owed.len()
                 {
-                    owed.next();
-                    found.push((reply, *call));
+                    found[owed.remove(nth)] = Some((reply, *call));
                 }
             }
             Err(text) => return Err(Violation::new("reply", format!("the server said: {text}"))),

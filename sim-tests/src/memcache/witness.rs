@@ -64,7 +64,8 @@ impl Check<Memcache> for Witness {
         }
         let mut replies = BTreeMap::new();
         for (link, ops) in &links {
-            replies.insert(*link, answers(run, *link, ops)?);
+            let replied: Vec<_> = answers(run, *link, ops)?.into_iter().flatten().collect();
+            replies.insert(*link, replied);
         }
         let mut histories = Histories::new();
         let mut item_max = 1 << 20;

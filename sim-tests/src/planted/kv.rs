@@ -303,7 +303,9 @@ impl Check<Work> for Linear {
         let mut histories: [Vec<Entry<Access<'_>>>; 3] = Default::default();
         for (link, ops) in &links {
             let transcript = &run.transcripts()[link.0 as usize];
-            for (nth, (op, (reply, call))) in ops.iter().zip(&answered[link]).enumerate() {
+            let answered = answered[link].iter();
+            for (nth, (op, answer)) in ops.iter().zip(answered).enumerate() {
+                let Some((reply, call)) = answer else { continue };
                 let place = |event: u64| (event << 20) | nth as u64;
                 let (key, from) = match &op.request {
                     Request::Set(key, _) | Request::Get(key) => (*key, call),

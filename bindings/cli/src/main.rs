@@ -4,6 +4,10 @@
 //! 2 the command line was wrong.
 
 mod address;
+mod chat;
+mod hub;
+mod lines;
+mod link;
 mod load;
 mod serve;
 mod sim;
@@ -22,6 +26,10 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
+    Chat(chat::Args),
+    /// Publish to and follow the topics of a `drywire serve --hub`
+    #[command(subcommand)]
+    Hub(hub::Command),
     /// Put a server under load, check each answer, and report rate and latency
     #[command(subcommand)]
     Load(load::Command),
@@ -33,6 +41,8 @@ enum Command {
 
 fn main() -> ExitCode {
     let result = match Cli::parse().command {
+        Command::Chat(args) => chat::run(&args),
+        Command::Hub(command) => hub::run(command),
         Command::Load(command) => load::run(command),
         Command::Serve(args) => serve::run(&args),
         Command::Sim(command) => sim::run(command),

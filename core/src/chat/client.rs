@@ -76,9 +76,16 @@ struct Room {
     heard: Option<(u64, u64)>,
     /// While it is in: up to where it has to hear what it missed, before it says anything.
     joined: Option<u64>,
+    /// As far as it knows.
+    members: u64,
 }
 
 impl Room {
+    /// Whether this happened before it was in.
+    fn is_past(&self, seq: u64) -> bool {
+        self.joined.is_none_or(|end| seq < end)
+    }
+
     fn may_say(&self) -> bool {
         match (self.joined, self.heard) {
             (Some(end), Some((_, heard))) => heard + 1 >= end,
@@ -133,6 +140,8 @@ pub enum Event<'a> {
         name: &'a [u8],
         /// Came, or went.
         came: bool,
+        /// It was before we were in.
+        past: bool,
     },
     /// Who is in a room.
     Roster {
@@ -177,6 +186,8 @@ pub struct Message<'a> {
     pub own: bool,
     /// It may be a repeat: its sender did not know whether it was heard.
     pub maybe_repeat: bool,
+    /// It was said before we were in: history, or what we missed.
+    pub past: bool,
 }
 
 /// Why something cannot be asked.
@@ -239,9 +250,7 @@ impl Client {
         self.frames = State::default();
         self.heard_at = now;
         self.ping = None;
-        let mut hello = Vec::new();
-        codec::encode_hello(&mut hello, self.id, &self.name);
-        out.put(&hello);
+        out.put(&self.hello());
         for (room, state) in &self.rooms {
             join(out, room, state);
         }
@@ -264,7 +273,7 @@ impl Client {
     pub fn join(&mut self, room: &[u8], history: u32, out: &mut Outbox) -> bool {
         let good = codec::is_name(room, ROOM_MAX) && !self.rooms.contains_key(room);
         if good {
-            let state = Room { history, heard: None, joined: None };
+            let state = Room { history, heard: None, joined: None, members: 0 };
             if self.phase != Phase::Down {
                 join(out, room, &state);
             }
@@ -345,6 +354,10 @@ impl Client {
             // Said in the lobby before the server had heard our hello.
             return Ok(Step::Event { event: Event::Nothing, used });
         }
+        if self.phase == Phase::Greeting && self.hello().get(4..) == Some(payload) {
+            let what = "the server repeats our hello: it speaks the plain protocol only";
+            return Err(Fault::new(FaultKind::Malformed, what));
+        }
         let event = codec::Event::parse(payload)
             .map_err(|error| Fault::new(FaultKind::Malformed, error.as_str()))?;
         Ok(Step::Event { event: self.event(now, event, out), used })
@@ -405,10 +418,28 @@ impl Client {
         self.rooms.keys().map(|room| &room[..])
     }
 
+    /// Members of a room it is in, as far as it knows: those without a name come and go unseen.
+    #[must_use]
+    pub fn members(&self, room: &[u8]) -> Option<u64> {
+        self.rooms.get(room).filter(|room| room.joined.is_some()).map(|room| room.members)
+    }
+
+    /// Whether it is in all its rooms and has heard there what was said before it was.
+    #[must_use]
+    pub fn is_current(&self) -> bool {
+        self.phase == Phase::Up && self.rooms.values().all(Room::may_say)
+    }
+
     /// Says that were not heard yet.
     #[must_use]
     pub fn unheard(&self) -> usize {
         self.unheard.len()
+    }
+
+    fn hello(&self) -> Vec<u8> {
+        let mut hello = Vec::new();
+        codec::encode_hello(&mut hello, self.id, &self.name);
+        hello
     }
 
     fn event<'a>(&mut self, now: Tick, event: codec::Event<'a>, out: &mut Outbox) -> Event<'a> {
@@ -423,13 +454,20 @@ impl Client {
                 let again = state.heard.is_some();
                 state.heard = Some((life, next.saturating_sub(1)));
                 state.joined = Some(end);
+                state.members = members;
                 self.flush(room, out);
                 Event::Joined { room, members, again }
             }
             codec::Event::Said(said) => self.said(said, out),
             codec::Event::Presence { room, seq, came, name, .. } => {
+                let state = self.rooms.get_mut(room);
+                let past = state.as_ref().is_none_or(|state| state.is_past(seq));
+                if let Some(state) = state.filter(|_| !past) {
+                    let members = &mut state.members;
+                    *members = if came { *members + 1 } else { members.saturating_sub(1) };
+                }
                 self.catch_up(room, seq, out);
-                Event::Presence { room, name, came }
+                Event::Presence { room, name, came, past }
             }
             codec::Event::Lost { room, from, count, .. } => {
                 if count != u64::MAX {
@@ -442,7 +480,12 @@ impl Client {
                 self.fail(room);
                 Event::Left { room }
             }
-            codec::Event::Roster { room, total, names } => Event::Roster { room, total, names },
+            codec::Event::Roster { room, total, names } => {
+                if let Some(state) = self.rooms.get_mut(room) {
+                    state.members = total;
+                }
+                Event::Roster { room, total, names }
+            }
             codec::Event::Refused { request, room, number, reason, .. } => {
                 let say = Request::Say { room, number, again: false, key: b"", text: b"" }.kind();
                 let join = Request::Join { room, start: Start::Next }.kind();
@@ -476,8 +519,9 @@ impl Client {
         if own {
             self.forget(|unheard| unheard.number == said.number);
         }
+        let past = self.rooms.get(said.room).is_none_or(|room| room.is_past(said.seq));
         self.catch_up(said.room, said.seq, out);
-        Event::Said(Message { said, own, maybe_repeat: said.again })
+        Event::Said(Message { said, own, maybe_repeat: said.again, past })
     }
 
     /// A room is heard up to a message. What was said before and not heard is said now.

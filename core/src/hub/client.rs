@@ -115,6 +115,11 @@ impl Client {
         good
     }
 
+    /// What it is subscribed to, or will be.
+    pub fn topics(&self) -> impl Iterator<Item = &[u8]> {
+        self.topics.keys().map(|topic| &topic[..])
+    }
+
     /// Reads one event off the front of `input`.
     ///
     /// # Errors

@@ -18,6 +18,8 @@ struct User {
     input: Vec<u8>,
     /// Heard: text, and whether it was marked as a possible repeat.
     heard: Vec<(Vec<u8>, bool)>,
+    /// Heard: text, and whether it was said before it was in.
+    past: Vec<(Vec<u8>, bool)>,
     lost: u64,
     /// Outcomes by number.
     outcomes: BTreeMap<u64, u32>,
@@ -51,6 +53,7 @@ impl World {
                 out: Outbox::new(),
                 input: Vec::new(),
                 heard: Vec::new(),
+                past: Vec::new(),
                 lost: 0,
                 outcomes: BTreeMap::new(),
                 said: 0,
@@ -132,6 +135,7 @@ impl User {
                 Event::Said(message) => {
                     assert_eq!(message.said.room, ROOM);
                     self.heard.push((message.said.text.to_vec(), message.maybe_repeat));
+                    self.past.push((message.said.text.to_vec(), message.past));
                     if message.own {
                         *self.outcomes.entry(message.said.number).or_default() += 1;
                     }
@@ -260,4 +264,50 @@ fn a_client_pings_after_silence_and_gives_up_after_more() {
     user.client.tick(due, &mut user.out).unwrap();
     let due = user.client.deadline().unwrap();
     assert!(user.client.tick(due, &mut user.out).is_err());
+}
+
+/// Whatever the length of the name: with two bytes a hello is as long as a welcome.
+#[test]
+fn a_server_that_repeats_the_hello_is_known_for_an_old_one() {
+    for name in [&b"x"[..], b"al", b"somebody"] {
+        let mut client = Client::new(7, name).unwrap();
+        let mut out = Outbox::new();
+        client.connected(Tick::ZERO, &mut out);
+        let hello: Vec<u8> = out.slices().flatten().copied().collect();
+        let fault = client.step(Tick::ZERO, &hello, &mut out).unwrap_err();
+        assert!(fault.what.contains("plain protocol only"), "{fault:?}");
+    }
+}
+
+#[test]
+fn members_are_counted_and_history_is_told_from_news() {
+    let mut world = World::new(2, 3, fanout::Config::default());
+    world.connect(0, 0);
+    while world.turn(usize::MAX) {}
+    let user = &mut world.users[0];
+    user.client.say(ROOM, b"", b"before", &mut user.out).unwrap();
+    while world.turn(usize::MAX) {}
+    assert_eq!(user_members(&world, 0), Some(1));
+    world.users[1].client = Client::new(2, b"user 2").unwrap();
+    world.users[1].client.join(ROOM, 10, &mut Outbox::new());
+    assert!(!world.users[1].client.is_current());
+    world.connect(1, 1);
+    while world.turn(usize::MAX) {}
+    assert!(world.users[1].client.is_current());
+    assert_eq!((user_members(&world, 0), user_members(&world, 1)), (Some(2), Some(2)));
+    world.connect(2, 1);
+    while world.turn(usize::MAX) {}
+    assert_eq!((user_members(&world, 0), user_members(&world, 1)), (Some(3), Some(3)));
+    let user = &mut world.users[0];
+    user.client.say(ROOM, b"", b"after", &mut user.out).unwrap();
+    while world.turn(usize::MAX) {}
+    let past: Vec<_> = world.users[1].past.iter().map(|(text, past)| (&text[..], *past)).collect();
+    assert_eq!(past, [(&b"before"[..], true), (b"after", false)]);
+    world.cut(2, false);
+    while world.turn(usize::MAX) {}
+    assert_eq!((user_members(&world, 0), user_members(&world, 1)), (Some(2), Some(2)));
+}
+
+fn user_members(world: &World, user: usize) -> Option<u64> {
+    world.users[user].client.members(ROOM)
 }

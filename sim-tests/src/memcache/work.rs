@@ -2,6 +2,8 @@
 
 use crate::decide::Site;
 use crate::workload::{Draw, Heard, Said, Workload};
+use core::fmt;
+use std::io::Write as _;
 
 /// A request. Keys are small numbers.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -218,8 +220,11 @@ impl Memcache {
     /// The number of a key's name.
     #[must_use]
     pub fn number(name: &[u8]) -> Option<u8> {
-        let key = name.get(1)?.wrapping_sub(b'0');
-        (key < KEYS && Self::name(key) == name).then_some(key)
+        let (known, pad) = name.split_at_checked(2)?;
+        let key = known[1].wrapping_sub(b'0');
+        let padded = if key == KEYS - 1 { 248 } else { 0 };
+        let whole = known[0] == b'k' && pad.len() == padded && pad.iter().all(|b| *b == b'x');
+        (key < KEYS && whole).then_some(key)
     }
 
     /// Bytes that tell who wrote them and when.
@@ -299,66 +304,61 @@ impl Workload for Memcache {
     }
 
     fn encode(&mut self, request: &Request, to: &mut Vec<u8>) {
-        let mut words: Vec<String> = Vec::new();
-        let mut body: Option<&[u8]> = None;
-        let name = |key: u8| String::from_utf8(Self::name(key)).unwrap_or_default();
-        let mut silent = false;
+        let key = |to: &mut Vec<u8>, key: u8| to.extend_from_slice(&Self::name(key));
+        let line = |to: &mut Vec<u8>, verb: &str, k: u8, rest: fmt::Arguments<'_>| {
+            to.extend_from_slice(verb.as_bytes());
+            key(to, k);
+            // A vector takes everything.
+            let _ = to.write_fmt(rest);
+        };
         match request {
-            Request::Store { verb, key, flags, ttl, value, quiet } => {
+            Request::Store { verb, key, flags, ttl, value, .. } => {
                 let word = match verb {
-                    Verb::Set => "set",
-                    Verb::Add => "add",
-                    Verb::Replace => "replace",
-                    Verb::Append => "append",
-                    Verb::Prepend => "prepend",
-                    Verb::Cas(_) => "cas",
+                    Verb::Set => "set ",
+                    Verb::Add => "add ",
+                    Verb::Replace => "replace ",
+                    Verb::Append => "append ",
+                    Verb::Prepend => "prepend ",
+                    Verb::Cas(_) => "cas ",
                 };
-                words.push(format!("{word} {} {flags} {ttl} {}", name(*key), value.len()));
+                line(to, word, *key, format_args!(" {flags} {ttl} {}", value.len()));
                 if let Verb::Cas(token) = verb {
-                    words.push(token.to_string());
+                    let _ = write!(to, " {token}");
                 }
-                (body, silent) = (Some(value.as_slice()), *quiet);
             }
             Request::Get { keys, cas, touch } => {
-                words.push(match (touch, cas) {
-                    (None, false) => "get".to_owned(),
-                    (None, true) => "gets".to_owned(),
-                    (Some(ttl), false) => format!("gat {ttl}"),
-                    (Some(ttl), true) => format!("gats {ttl}"),
-                });
-                words.extend(keys.iter().map(|k| name(*k)));
+                to.extend_from_slice(if touch.is_some() { b"gat" } else { b"get" });
+                if *cas {
+                    to.push(b's');
+                }
+                if let Some(ttl) = touch {
+                    let _ = write!(to, " {ttl}");
+                }
+                for k in keys {
+                    to.push(b' ');
+                    key(to, *k);
+                }
             }
-            Request::Delete { key, quiet } => {
-                words.push(format!("delete {}", name(*key)));
-                silent = *quiet;
+            Request::Delete { key, .. } => line(to, "delete ", *key, format_args!("")),
+            Request::Count { key, delta, down, .. } => {
+                let verb = if *down { "decr " } else { "incr " };
+                line(to, verb, *key, format_args!(" {delta}"));
             }
-            Request::Count { key, delta, down, quiet } => {
-                let word = if *down { "decr" } else { "incr" };
-                words.push(format!("{word} {} {delta}", name(*key)));
-                silent = *quiet;
-            }
-            Request::Touch { key, ttl, quiet } => {
-                words.push(format!("touch {} {ttl}", name(*key)));
-                silent = *quiet;
-            }
-            Request::Flush { quiet } => {
-                words.push("flush_all".to_owned());
-                silent = *quiet;
-            }
-            Request::Version => words.push("version".to_owned()),
-            Request::Quit => words.push("quit".to_owned()),
+            Request::Touch { key, ttl, .. } => line(to, "touch ", *key, format_args!(" {ttl}")),
+            Request::Flush { .. } => to.extend_from_slice(b"flush_all"),
+            Request::Version => to.extend_from_slice(b"version"),
+            Request::Quit => to.extend_from_slice(b"quit"),
             Request::Bad(n) => {
                 to.extend_from_slice(BAD[usize::from(*n)]);
                 return;
             }
         }
-        if silent {
-            words.push("noreply".to_owned());
+        if self.silent(request) && *request != Request::Quit {
+            to.extend_from_slice(b" noreply");
         }
-        to.extend_from_slice(words.join(" ").as_bytes());
         to.extend_from_slice(b"\r\n");
-        if let Some(body) = body {
-            to.extend_from_slice(body);
+        if let Request::Store { value, .. } = request {
+            to.extend_from_slice(value);
             to.extend_from_slice(b"\r\n");
         }
     }
@@ -434,11 +434,13 @@ fn fits(request: &Request, reply: &Reply) -> bool {
 }
 
 /// Reads one whole reply: a line, or all values of a retrieval.
+///
+/// The values are copied only once all of them are there: a long reply comes in many pieces.
 fn read(bytes: &[u8]) -> Result<Option<(Reply, usize)>, String> {
     let mut values = Vec::new();
     let mut at = 0;
     loop {
-        let Some(end) = bytes[at..].iter().position(|b| *b == b'\n') else {
+        let Some(end) = memchr::memchr(b'\n', &bytes[at..]) else {
             return if bytes.len() - at > 2048 {
                 Err("an endless line".to_owned())
             } else {
@@ -453,49 +455,55 @@ fn read(bytes: &[u8]) -> Result<Option<(Reply, usize)>, String> {
         at += end + 1;
         let text = core::str::from_utf8(line).map_err(|_| format!("no text: `{}`", shown()))?;
         if let Some(rest) = text.strip_prefix("VALUE ") {
-            let words: Vec<&str> = rest.split(' ').collect();
-            let parsed = (|| {
-                let key = Memcache::number(words.first()?.as_bytes())?;
-                let flags = words.get(1)?.parse().ok()?;
-                let len: usize = words.get(2)?.parse().ok()?;
-                let token = words.get(3).map(|t| t.parse()).transpose().ok()?;
-                Some((key, flags, token, len))
-            })();
-            let Some((key, flags, token, len)) = parsed else {
+            let Some((key, flags, token, len)) = header(rest) else {
                 return Err(format!("a bad header: `{}`", shown()));
             };
             let Some(data) = bytes.get(at..at + len + 2) else { return Ok(None) };
             let Some(data) = data.strip_suffix(b"\r\n") else {
                 return Err(format!("a value that does not end in CR LF: `{}`", shown()));
             };
-            values.push((key, flags, token, data.to_vec()));
+            values.push((key, flags, token, data));
             at += len + 2;
             continue;
         }
         if !values.is_empty() && text != "END" {
             return Err(format!("values, and then `{text}`"));
         }
-        let reply = match text {
-            "END" => Reply::Values(core::mem::take(&mut values)),
-            "STORED" => Reply::Word("STORED"),
-            "NOT_STORED" => Reply::Word("NOT_STORED"),
-            "EXISTS" => Reply::Word("EXISTS"),
-            "NOT_FOUND" => Reply::Word("NOT_FOUND"),
-            "DELETED" => Reply::Word("DELETED"),
-            "TOUCHED" => Reply::Word("TOUCHED"),
-            "OK" => Reply::Word("OK"),
-            _ if text.starts_with(|c: char| c.is_ascii_digit()) => {
-                Reply::Number(text.parse().map_err(|_| format!("no number: `{text}`"))?)
-            }
-            _ if text.starts_with("VERSION ") => Reply::Version(text[8..].to_owned()),
-            _ if ["ERROR", "CLIENT_ERROR ", "SERVER_ERROR "]
-                .iter()
-                .any(|e| text.starts_with(e)) =>
-            {
-                Reply::Error(text.to_owned())
-            }
-            _ => return Err(format!("no reply of memcached: `{text}`")),
+        let reply = if text == "END" {
+            let copy =
+                |(key, flags, token, data): (_, _, _, &[u8])| (key, flags, token, data.to_vec());
+            Reply::Values(values.into_iter().map(copy).collect())
+        } else {
+            one_line(text)?
         };
         return Ok(Some((reply, at)));
+    }
+}
+
+/// What stands behind `VALUE`: key, flags, cas unique if there is one, and the value's length.
+fn header(text: &str) -> Option<(u8, u32, Option<u64>, usize)> {
+    let mut words = text.split(' ');
+    let key = Memcache::number(words.next()?.as_bytes())?;
+    let flags = words.next()?.parse().ok()?;
+    let len = words.next()?.parse().ok()?;
+    let token = words.next().map(str::parse).transpose().ok()?;
+    words.next().is_none().then_some((key, flags, token, len))
+}
+
+/// A reply without values.
+fn one_line(text: &str) -> Result<Reply, String> {
+    const WORDS: [&str; 7] =
+        ["STORED", "NOT_STORED", "EXISTS", "NOT_FOUND", "DELETED", "TOUCHED", "OK"];
+    const ERRORS: [&str; 3] = ["ERROR", "CLIENT_ERROR ", "SERVER_ERROR "];
+    if let Some(word) = WORDS.into_iter().find(|word| *word == text) {
+        Ok(Reply::Word(word))
+    } else if text.starts_with(|c: char| c.is_ascii_digit()) {
+        text.parse().map(Reply::Number).map_err(|_| format!("no number: `{text}`"))
+    } else if let Some(version) = text.strip_prefix("VERSION ") {
+        Ok(Reply::Version(version.to_owned()))
+    } else if ERRORS.iter().any(|error| text.starts_with(error)) {
+        Ok(Reply::Error(text.to_owned()))
+    } else {
+        Err(format!("no reply of memcached: `{text}`"))
     }
 }

@@ -1,7 +1,7 @@
 //! Many seeds of one experiment, on as many threads as wanted.
 
 use crate::decide::{Decider, Decisions};
-use crate::fault::Matrix;
+use crate::fault::{Fault, Matrix};
 use crate::trial::Experiment;
 use crate::violation::Violation;
 use core::fmt;
@@ -43,6 +43,8 @@ pub struct Summary {
     pub digest: u64,
     /// Which faults hit in which phases.
     pub matrix: Matrix,
+    /// Cells of the matrix that so many seeds had to hit and did not.
+    pub missing: Vec<(Fault, &'static str)>,
     /// The failures, by seed.
     pub failures: Vec<Failure>,
 }
@@ -97,6 +99,11 @@ impl<'a> Campaign<'a> {
         let mut all = all.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
         all.failures.sort_by_key(|f| f.seed);
         all.wall = begin.elapsed();
+        if let Some(covers) = self.experiment.covers()
+            && all.seeds >= covers.seeds
+        {
+            all.missing = all.matrix.missing(covers.phases, covers.rare);
+        }
         all
     }
 
@@ -169,6 +176,13 @@ fn reproduce(experiment: &dyn Experiment, seed: u64) -> Option<Failure> {
 }
 
 impl Summary {
+    /// Nothing failed, every phase met its faults, and no more than one run in a thousand was
+    /// undecided: from there on the checkers do not check.
+    #[must_use]
+    pub fn is_good(&self) -> bool {
+        self.failures.is_empty() && self.missing.is_empty() && self.undecided * 1000 <= self.seeds
+    }
+
     /// With 95 % confidence, fewer than one seed in so many would have failed; 0 if some did.
     #[must_use]
     pub fn findability(&self) -> u64 {

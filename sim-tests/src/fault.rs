@@ -172,6 +172,48 @@ const fn usual(fault: Fault) -> Chance {
     })
 }
 
+impl Fault {
+    /// What callers do as they begin an operation, or because they do: it seldom meets a
+    /// connection in the middle of something.
+    pub const OF_CALLERS: &[Self] =
+        &[Self::HalfClose, Self::Abort, Self::Vanish, Self::Deaf, Self::Drip, Self::Storm];
+
+    /// Whether it can hit a connection in this phase at all: what belongs to connecting is over
+    /// once a connection is up, and a server that is down is not struck again.
+    #[must_use]
+    pub fn can_hit(self, phase: &str) -> bool {
+        match self {
+            Self::Narrow | Self::Far | Self::Unreachable => ["opening", "down"].contains(&phase),
+            Self::Freeze | Self::Clock | Self::Crash | Self::PowerLoss | Self::Drain => {
+                phase != "down"
+            }
+            _ => true,
+        }
+    }
+}
+
+/// Cells of the matrix that so few runs reach that a campaign is not held to them.
+#[derive(Clone, Copy, Debug)]
+pub struct Rare {
+    /// In this phase
+    pub phase: &'static str,
+    /// these faults.
+    pub faults: &'static [Fault],
+    /// Why.
+    pub why: &'static str,
+}
+
+/// The matrix that a campaign must fill: see [`Trial::covers`](crate::Trial::covers).
+#[derive(Clone, Copy, Debug)]
+pub struct Covers {
+    /// The phases of the server's connections.
+    pub phases: &'static [&'static str],
+    /// Cells that are excused.
+    pub rare: &'static [Rare],
+    /// From how many seeds on.
+    pub seeds: u64,
+}
+
 /// Which fault hit in which phase of the server's connection, and how often.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Matrix {
@@ -199,6 +241,19 @@ impl Matrix {
         phases
     }
 
+    /// The cells that nothing hit although something could: each kind of fault in each of
+    /// `phases`, without the impossible ones and without those that `rare` declares.
+    #[must_use]
+    pub fn missing(&self, phases: &[&'static str], rare: &[Rare]) -> Vec<(Fault, &'static str)> {
+        let cells = Fault::ALL.iter().flat_map(|f| phases.iter().map(|p| (*f, *p)));
+        cells
+            .filter(|(fault, phase)| {
+                let declared = rare.iter().any(|r| r.phase == *phase && r.faults.contains(fault));
+                fault.can_hit(phase) && !declared && !self.hits.contains_key(&(*fault, *phase))
+            })
+            .collect()
+    }
+
     /// Adds another run's counts.
     pub fn merge(&mut self, other: &Self) {
         for (cell, n) in &other.hits {
@@ -208,7 +263,8 @@ impl Matrix {
 }
 
 impl fmt::Display for Matrix {
-    /// A table: one line a fault, one column a phase; `.` where nothing hit.
+    /// A table: one line a fault, one column a phase; `.` where nothing hit, empty where nothing
+    /// can.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let phases = self.phases();
         write!(f, "{:12}", "fault")?;
@@ -219,6 +275,7 @@ impl fmt::Display for Matrix {
             write!(f, "\n{fault:12}")?;
             for phase in &phases {
                 match self.hits(*fault, phase) {
+                    0 if !fault.can_hit(phase) => write!(f, " {:>10}", "")?,
                     0 => write!(f, " {:>10}", ".")?,
                     n => write!(f, " {n:>10}")?,
                 }
@@ -231,6 +288,25 @@ impl fmt::Display for Matrix {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_cell_is_missing_unless_it_was_hit_or_cannot_be_or_is_excused() {
+        let mut matrix = Matrix::default();
+        for fault in Fault::ALL {
+            if !["cut", "storm"].contains(&fault.name()) {
+                matrix.hit(*fault, "idle");
+            }
+        }
+        let rare = [Rare { phase: "idle", faults: Fault::OF_CALLERS, why: "a test" }];
+        assert_eq!(
+            matrix.missing(&["idle"], &[]),
+            [(Fault::Cut, "idle"), (Fault::Storm, "idle")],
+            "and not what belongs to connecting"
+        );
+        assert_eq!(matrix.missing(&["idle"], &rare), [(Fault::Cut, "idle")]);
+        let down = matrix.missing(&["down"], &[]);
+        assert!(down.contains(&(Fault::Far, "down")) && !down.contains(&(Fault::Crash, "down")));
+    }
 
     #[test]
     fn a_swarm_leaves_kinds_out_and_keeps_others() {

@@ -56,7 +56,7 @@ mod world;
 
 pub use caller::{Caller, Do, Habits};
 pub use campaign::{Campaign, Failure, Summary};
-pub use fault::{Fault, Faults, Matrix};
+pub use fault::{Covers, Fault, Faults, Matrix, Rare};
 pub use io::Io;
 pub use link::Pipe;
 pub use net::{LinkId, NodeId};

@@ -5,7 +5,7 @@ use crate::campaign::Campaign;
 use crate::check::Check;
 use crate::client::{CallerNode, Mob};
 use crate::decide::{Decider, Decisions, Key, Site};
-use crate::fault::{Faults, Matrix};
+use crate::fault::{Covers, Faults, Matrix};
 use crate::net::LinkId;
 use crate::panics;
 use crate::trace::Trace;
@@ -27,6 +27,10 @@ pub trait Experiment: Send + Sync {
     fn name(&self) -> &str;
     /// Runs it once. Same answers, same run (I5).
     fn run(&self, decider: Decider, watch: bool) -> Report;
+    /// The matrix that many seeds must fill, if it has one.
+    fn covers(&self) -> Option<Covers> {
+        None
+    }
 }
 
 /// What one run came to.
@@ -106,6 +110,7 @@ pub struct Trial<W: Workload> {
     transcripts: bool,
     tail: Duration,
     keepalive: Duration,
+    covers: Option<Covers>,
 }
 
 const CALLERS: Site = Site::new("trial.callers");
@@ -135,6 +140,7 @@ impl<W: Workload + 'static> Trial<W> {
             transcripts: false,
             tail: Duration::from_secs(30),
             keepalive: Duration::from_secs(1),
+            covers: None,
         }
     }
 
@@ -183,6 +189,12 @@ impl<W: Workload + 'static> Trial<W> {
         Self { keepalive, ..self }
     }
 
+    /// A campaign of so many seeds or more must hit each phase with each fault that can.
+    #[must_use]
+    pub fn covers(self, covers: Covers) -> Self {
+        Self { covers: Some(covers), ..self }
+    }
+
     /// Runs these seeds on this thread alone; see [`Campaign`] for more.
     #[must_use]
     pub fn seeds(&self, seeds: Range<u64>) -> Campaign<'_> {
@@ -207,6 +219,10 @@ impl<W: Workload + 'static> Trial<W> {
 impl<W: Workload + 'static> Experiment for Trial<W> {
     fn name(&self) -> &str {
         &self.name
+    }
+
+    fn covers(&self) -> Option<Covers> {
+        self.covers
     }
 
     fn run(&self, mut decider: Decider, watch: bool) -> Report {

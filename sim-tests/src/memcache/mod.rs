@@ -10,6 +10,7 @@ pub use witness::{ClientSide, Witness};
 pub use work::{Memcache, Reply, Request, Verb};
 
 use crate::decide::{Decider, Key, Site};
+use crate::fault::{Covers, Fault, Rare};
 use crate::serve::Serve;
 use crate::trial::Trial;
 use crate::world::Factory;
@@ -108,8 +109,21 @@ fn phase(engine: &MemcacheEngine, id: ConnId) -> &'static str {
     }
 }
 
+const COVERS: Covers = Covers {
+    phases: &[
+        "opening", "idle", "line", "keys", "value", "swallow", "replying", "full", "ending",
+        "refused", "closed", "down",
+    ],
+    rare: &[Rare {
+        phase: "keys",
+        faults: Fault::OF_CALLERS,
+        why: "a list of keys is served at once, or in the next turns of the host",
+    }],
+    seeds: 20_000,
+};
+
 /// memcached under everything.
 #[must_use]
 pub fn trial() -> Trial<Memcache> {
-    Trial::of("memcached", serve, Memcache::new).expect(Witness)
+    Trial::of("memcached", serve, Memcache::new).expect(Witness).covers(COVERS)
 }

@@ -7,6 +7,7 @@ pub use promises::{Prompt, TakesOne};
 pub use work::{Cells, Reply, Request, Sudoku};
 
 use crate::decide::{Decider, Key, Site};
+use crate::fault::{Covers, Fault, Rare};
 use crate::serve::Serve;
 use crate::trial::Trial;
 use crate::world::Factory;
@@ -138,8 +139,33 @@ fn phase(engine: &SudokuEngine, id: ConnId) -> &'static str {
     }
 }
 
+const COVERS: Covers = Covers {
+    phases: &[
+        "opening", "idle", "line", "solving", "replying", "full", "owing", "ending", "refused",
+        "closed", "down",
+    ],
+    rare: &[
+        Rare {
+            phase: "full",
+            faults: Fault::OF_CALLERS,
+            why: "output is full when a caller does not read, and such a one seldom asks more",
+        },
+        Rare {
+            phase: "owing",
+            faults: Fault::OF_CALLERS,
+            why: "nothing is asked on a connection that ends",
+        },
+        Rare {
+            phase: "ending",
+            faults: Fault::OF_CALLERS,
+            why: "nothing is asked on a connection that ends",
+        },
+    ],
+    seeds: 20_000,
+};
+
 /// sudoku under everything.
 #[must_use]
 pub fn trial() -> Trial<Sudoku> {
-    Trial::of("sudoku", serve, Sudoku::new).expect(Prompt).expect(TakesOne)
+    Trial::of("sudoku", serve, Sudoku::new).expect(Prompt).expect(TakesOne).covers(COVERS)
 }

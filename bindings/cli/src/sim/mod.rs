@@ -94,9 +94,9 @@ pub(crate) fn run(command: Command) -> Result<Verdict, Failed> {
     }
 }
 
-/// The trials with these names; all if none is named.
+/// The trials with these names; all if none is named, or `all`.
 fn chosen(names: &[String]) -> Result<Vec<Box<dyn Experiment>>, Failed> {
-    if names.is_empty() {
+    if names.is_empty() || names == ["all"] {
         return Ok(trials());
     }
     names.iter().map(|name| named(name)).collect()
@@ -176,8 +176,7 @@ fn picture(args: &DrawArgs) -> Result<Verdict, Failed> {
     }
     if args.html.is_none() && args.pcapng.is_none() {
         // A closed pipe is the reader's choice.
-        let _ = std::io::stdout().write_all(draw::text(&trace).as_bytes());
-        println!("{story}");
+        let _ = writeln!(std::io::stdout(), "{}{story}", draw::text(&trace));
     }
     Ok(Verdict::Good)
 }

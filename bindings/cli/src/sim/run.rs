@@ -3,15 +3,19 @@
 use super::{chosen, save};
 use crate::units;
 use crate::{Failure as Failed, Verdict};
+use core::fmt::Write as _;
+use core::time::Duration;
 use drywire_sim::{Campaign, Effort, Experiment, Failure, Summary, items, replay, shrink};
-use indicatif::{HumanCount, HumanDuration, ProgressBar, ProgressStyle};
+use indicatif::{HumanCount, HumanDuration, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde::Serialize;
-use std::io::IsTerminal as _;
+use std::io::{IsTerminal as _, Write as _};
 use std::path::PathBuf;
+use std::sync::Mutex;
+use std::time::Instant;
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// Which trials; all if none is named
+    /// Which trials; `all`, or none named, is all of them
     trials: Vec<String>,
     /// How many seeds of each trial
     #[arg(long, default_value = "10k", value_parser = units::count)]
@@ -43,6 +47,8 @@ struct Report {
     wall_seconds: f64,
     undecided: u64,
     digest: String,
+    /// Cells of the matrix, `fault in phase`, that so many seeds had to hit.
+    missing: Vec<String>,
     failures: Vec<Found>,
 }
 
@@ -63,14 +69,14 @@ pub(crate) fn run(args: &Args) -> Result<Verdict, Failed> {
         let mut found = Vec::new();
         for failure in &summary.failures {
             found.push(keep(args, &*trial, failure)?);
-            verdict = Verdict::Failed;
         }
-        // More than one in a thousand undecided means that the checkers do not check.
-        if summary.undecided * 1000 > summary.seeds {
+        if !summary.is_good() {
             verdict = Verdict::Failed;
         }
         if !args.json {
-            print(trial.name(), &summary, &found);
+            // A closed pipe is the reader's choice.
+            let text = story(trial.name(), &summary, &found);
+            let _ = std::io::stdout().write_all(text.as_bytes());
         }
         reports.push(Report {
             trial: trial.name().to_owned(),
@@ -81,38 +87,75 @@ pub(crate) fn run(args: &Args) -> Result<Verdict, Failed> {
             wall_seconds: summary.wall.as_secs_f64(),
             undecided: summary.undecided,
             digest: format!("{:016x}", summary.digest),
+            missing: summary.missing.iter().map(|(fault, p)| format!("{fault} in {p}")).collect(),
             failures: found,
         });
     }
     if args.json {
         let json = serde_json::to_string_pretty(&reports)
             .map_err(|e| Failed::system(format!("no JSON: {e}")))?;
-        println!("{json}");
+        let _ = writeln!(std::io::stdout(), "{json}");
     }
     Ok(verdict)
 }
 
 fn campaign(args: &Args, trial: &dyn Experiment) -> Summary {
     let cores = std::thread::available_parallelism().map_or(1, core::num::NonZero::get);
-    let bar = if args.json || !std::io::stderr().is_terminal() {
-        ProgressBar::hidden()
-    } else {
-        ProgressBar::new(args.seeds)
-    };
-    if let Ok(style) = ProgressStyle::with_template(
-        "{prefix} {wide_bar} {human_pos}/{human_len} seeds, {per_sec:.0}, {eta} left",
-    ) {
-        bar.set_style(style);
-    }
-    bar.set_prefix(trial.name().to_owned());
-    let progress = |n| bar.inc(n);
+    let progress = Progress::new(args, trial.name());
+    let tell = |n| progress.inc(n);
     let summary = Campaign::new(trial, args.from..args.from.saturating_add(args.seeds))
         .jobs(args.jobs.unwrap_or(cores))
         .failures(args.failures)
-        .progress(&progress)
+        .progress(&tell)
         .run();
-    bar.finish_and_clear();
+    progress.bar.finish_and_clear();
     summary
+}
+
+/// A bar on a terminal, now and then a line elsewhere.
+struct Progress {
+    bar: ProgressBar,
+    /// When the next line is due, if lines are wanted.
+    line: Option<Mutex<Instant>>,
+}
+
+const LINE_EVERY: Duration = Duration::from_secs(5);
+
+impl Progress {
+    fn new(args: &Args, name: &str) -> Self {
+        let terminal = std::io::stderr().is_terminal();
+        let bar = if terminal && !args.json {
+            ProgressBar::new(args.seeds)
+        } else {
+            ProgressBar::with_draw_target(Some(args.seeds), ProgressDrawTarget::hidden())
+        };
+        if let Ok(style) = ProgressStyle::with_template(
+            "{prefix} {wide_bar} {human_pos}/{human_len} seeds, {per_sec:.0}, {eta} left",
+        ) {
+            bar.set_style(style);
+        }
+        bar.set_prefix(name.to_owned());
+        let lines = !terminal && !args.json;
+        Self { bar, line: lines.then(|| Mutex::new(Instant::now() + LINE_EVERY)) }
+    }
+
+    fn inc(&self, seeds: u64) {
+        self.bar.inc(seeds);
+        let Some(Ok(mut due)) = self.line.as_ref().map(Mutex::lock) else { return };
+        let now = Instant::now();
+        if now >= *due {
+            *due = now + LINE_EVERY;
+            let (done, of) = (self.bar.position(), self.bar.length().unwrap_or_default());
+            let rate = done as f64 / self.bar.elapsed().as_secs_f64().max(1e-9);
+            let _ = writeln!(
+                std::io::stderr(),
+                "{}: {} of {} seeds, {rate:.0} seeds/s",
+                self.bar.prefix(),
+                HumanCount(done),
+                HumanCount(of),
+            );
+        }
+    }
 }
 
 /// Shrinks a failure and writes its file.
@@ -133,11 +176,13 @@ fn keep(args: &Args, trial: &dyn Experiment, failure: &Failure) -> Result<Found,
     })
 }
 
-fn print(name: &str, summary: &Summary, found: &[Found]) {
+/// What a campaign came to, for people.
+fn story(name: &str, summary: &Summary, found: &[Found]) -> String {
     let wall = summary.wall.as_secs_f64().max(1e-9);
-    println!(
+    let mut out = format!(
         "{name}: {} seeds in {:.1} s, {:.0} seeds/s, {:.2} M events/s, {} operations, {} simulated \
-         ({:.0} times faster), {} undecided, digest {:016x}",
+         ({:.0} times faster), {} undecided, digest {:016x}\n\n\
+         faults by the phase of the connection that they hit (. = never; empty = cannot):\n{}\n\n",
         HumanCount(summary.seeds),
         wall,
         summary.seeds as f64 / wall,
@@ -147,17 +192,32 @@ fn print(name: &str, summary: &Summary, found: &[Found]) {
         summary.time.as_secs_f64() / wall,
         summary.undecided,
         summary.digest,
+        summary.matrix,
     );
-    println!("\nfaults by the phase of the connection that they hit:\n{}\n", summary.matrix);
     for f in found {
-        println!("seed {}: {}: {}", f.seed.unwrap_or_default(), f.checker, f.text);
-        println!("  {} items; run it again with: drywire sim replay {}", f.items, f.file);
-        println!("  look at it with: drywire sim draw {} --html picture.html\n", f.file);
+        let seed = f.seed.unwrap_or_default();
+        let _ = writeln!(out, "seed {seed}: {}: {}", f.checker, f.text);
+        let again = &f.file;
+        let _ = writeln!(out, "  {} items; run it again with: drywire sim replay {again}", f.items);
+        let _ = writeln!(out, "  look at it with: drywire sim draw {again} --html picture.html\n");
     }
-    if found.is_empty() {
-        println!(
-            "no failure: with 95 % confidence, fewer than one seed in {} fails",
-            HumanCount(summary.findability())
+    if !summary.missing.is_empty() {
+        let cells: Vec<_> = summary.missing.iter().map(|(f, p)| format!("{f} in {p}")).collect();
+        let _ = writeln!(
+            out,
+            "so many seeds must hit every cell, and these were never hit: {}",
+            cells.join(", ")
         );
     }
+    if summary.undecided * 1000 > summary.seeds {
+        let _ = writeln!(out, "too many runs were undecided: at most one in a thousand may be");
+    }
+    if found.is_empty() && summary.seeds > 0 {
+        let _ = writeln!(
+            out,
+            "no failure: with 95 % confidence, failure rate < 3/{} per seed\n",
+            summary.seeds,
+        );
+    }
+    out
 }

@@ -87,7 +87,8 @@ impl<'a> Campaign<'a> {
     #[must_use]
     pub fn run(self) -> Summary {
         let begin = Instant::now();
-        let next = AtomicU64::new(self.seeds.start);
+        // Counts from 0, so that it cannot pass the last seed that there is.
+        let next = AtomicU64::new(0);
         let stop = AtomicBool::new(false);
         let all = Mutex::new(Summary::default());
         std::thread::scope(|scope| {
@@ -110,10 +111,11 @@ impl<'a> Campaign<'a> {
     fn work(&self, next: &AtomicU64, stop: &AtomicBool, all: &Mutex<Summary>) {
         let mut mine = Summary::default();
         while !stop.load(Ordering::Relaxed) {
-            let seed = next.fetch_add(1, Ordering::Relaxed);
-            if seed >= self.seeds.end {
+            let nth = next.fetch_add(1, Ordering::Relaxed);
+            if nth >= self.seeds.end.saturating_sub(self.seeds.start) {
                 break;
             }
+            let seed = self.seeds.start + nth;
             let report = self.experiment.run(Decider::seeded(seed), false);
             mine.seeds += 1;
             mine.events += report.events;

@@ -26,6 +26,14 @@ fn survives_a_swarm() {
     }
 }
 
+/// The last seeds that there are end too.
+#[test]
+fn a_campaign_ends_at_the_last_seed() {
+    let trial = memcache::trial();
+    let summary = Campaign::new(&trial, u64::MAX - 3..u64::MAX).jobs(2).run();
+    assert_eq!((summary.seeds, summary.failures.len()), (3, 0));
+}
+
 /// I5: the same seed gives the same run, and so does the script of its decisions.
 #[test]
 fn a_seed_is_a_run_and_so_is_its_script() {

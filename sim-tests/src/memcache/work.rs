@@ -3,6 +3,7 @@
 use crate::decide::Site;
 use crate::workload::{Draw, Heard, Said, Workload};
 use core::fmt;
+use core::ops::Range;
 use std::io::Write as _;
 
 /// A request. Keys are small numbers.
@@ -126,6 +127,20 @@ pub struct Memcache {
     fill: Vec<u8>,
     /// Items may have a time to live.
     ttl: bool,
+    /// The reply that is coming in.
+    reading: Reading,
+}
+
+/// How far a reply that is not whole yet was read: a long one comes in hundreds of pieces, and
+/// no piece is a reason to begin again.
+#[derive(Debug, Default)]
+struct Reading {
+    /// Its values that are whole, and where their bytes are.
+    values: Vec<(u8, u32, Option<u64>, Range<usize>)>,
+    /// What was read ends here.
+    at: usize,
+    /// The value that comes next ends here.
+    end: usize,
 }
 
 const KIND: Site = Site::new("op.kind");
@@ -198,7 +213,13 @@ impl Memcache {
     /// The memcached of caller `who`.
     #[must_use]
     pub fn new(who: u32) -> Self {
-        Self { who, tokens: [0; KEYS as usize], fill: Vec::new(), ttl: true }
+        Self {
+            who,
+            tokens: [0; KEYS as usize],
+            fill: Vec::new(),
+            ttl: true,
+            reading: Reading::default(),
+        }
     }
 
     /// Without times to live, for servers whose clock is not ours.
@@ -368,7 +389,11 @@ impl Workload for Memcache {
         owed: &mut dyn Iterator<Item = &Request>,
         bytes: &[u8],
     ) -> Result<Option<Heard<Reply>>, String> {
-        let Some((reply, used)) = read(bytes)? else { return Ok(None) };
+        let read = self.reading.read(bytes);
+        if read.is_err() {
+            self.reading = Reading::default();
+        }
+        let Some((reply, used)) = read? else { return Ok(None) };
         let what = match (&reply, owed.next()) {
             (Reply::Error(text), _) if text == "ERROR Too many open connections" => {
                 Said::Refusal(reply)
@@ -388,6 +413,10 @@ impl Workload for Memcache {
             }
         };
         Ok(Some(Heard { used, what }))
+    }
+
+    fn connected(&mut self) {
+        self.reading = Reading::default();
     }
 
     fn silent(&self, request: &Request) -> bool {
@@ -433,50 +462,55 @@ fn fits(request: &Request, reply: &Reply) -> bool {
     }
 }
 
-/// Reads one whole reply: a line, or all values of a retrieval.
-///
-/// The values are copied only once all of them are there: a long reply comes in many pieces.
-fn read(bytes: &[u8]) -> Result<Option<(Reply, usize)>, String> {
-    let mut values = Vec::new();
-    let mut at = 0;
-    loop {
-        let Some(end) = memchr::memchr(b'\n', &bytes[at..]) else {
-            return if bytes.len() - at > 2048 {
-                Err("an endless line".to_owned())
+impl Reading {
+    /// Reads one whole reply: a line, or all values of a retrieval. `bytes` begin with the reply,
+    /// and hold at least what they held when it was not whole yet.
+    fn read(&mut self, bytes: &[u8]) -> Result<Option<(Reply, usize)>, String> {
+        if bytes.len() < self.end {
+            return Ok(None);
+        }
+        loop {
+            let Some(end) = memchr::memchr(b'\n', &bytes[self.at..]) else {
+                return if bytes.len() - self.at > 2048 {
+                    Err("an endless line".to_owned())
+                } else {
+                    Ok(None)
+                };
+            };
+            let line = &bytes[self.at..self.at + end];
+            let shown = || line.escape_ascii().to_string();
+            let Some(line) = line.strip_suffix(b"\r") else {
+                return Err(format!("a line without CR: `{}`", shown()));
+            };
+            let at = self.at + end + 1;
+            let text = core::str::from_utf8(line).map_err(|_| format!("no text: `{}`", shown()))?;
+            if let Some(rest) = text.strip_prefix("VALUE ") {
+                let Some((key, flags, token, len)) = header(rest) else {
+                    return Err(format!("a bad header: `{}`", shown()));
+                };
+                self.end = at + len + 2;
+                let Some(data) = bytes.get(at..self.end) else { return Ok(None) };
+                if !data.ends_with(b"\r\n") {
+                    return Err(format!("a value that does not end in CR LF: `{}`", shown()));
+                }
+                self.values.push((key, flags, token, at..at + len));
+                self.at = self.end;
+                continue;
+            }
+            if !self.values.is_empty() && text != "END" {
+                return Err(format!("values, and then `{text}`"));
+            }
+            (self.at, self.end) = (0, 0);
+            let reply = if text == "END" {
+                let values = self.values.drain(..);
+                let copied =
+                    values.map(|(k, flags, token, at)| (k, flags, token, bytes[at].to_vec()));
+                Reply::Values(copied.collect())
             } else {
-                Ok(None)
+                one_line(text)?
             };
-        };
-        let line = &bytes[at..at + end];
-        let shown = || line.escape_ascii().to_string();
-        let Some(line) = line.strip_suffix(b"\r") else {
-            return Err(format!("a line without CR: `{}`", shown()));
-        };
-        at += end + 1;
-        let text = core::str::from_utf8(line).map_err(|_| format!("no text: `{}`", shown()))?;
-        if let Some(rest) = text.strip_prefix("VALUE ") {
-            let Some((key, flags, token, len)) = header(rest) else {
-                return Err(format!("a bad header: `{}`", shown()));
-            };
-            let Some(data) = bytes.get(at..at + len + 2) else { return Ok(None) };
-            let Some(data) = data.strip_suffix(b"\r\n") else {
-                return Err(format!("a value that does not end in CR LF: `{}`", shown()));
-            };
-            values.push((key, flags, token, data));
-            at += len + 2;
-            continue;
+            return Ok(Some((reply, at)));
         }
-        if !values.is_empty() && text != "END" {
-            return Err(format!("values, and then `{text}`"));
-        }
-        let reply = if text == "END" {
-            let copy =
-                |(key, flags, token, data): (_, _, _, &[u8])| (key, flags, token, data.to_vec());
-            Reply::Values(values.into_iter().map(copy).collect())
-        } else {
-            one_line(text)?
-        };
-        return Ok(Some((reply, at)));
     }
 }
 

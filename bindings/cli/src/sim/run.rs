@@ -62,6 +62,14 @@ struct Found {
 }
 
 pub(crate) fn run(args: &Args) -> Result<Verdict, Failed> {
+    if args.seeds == 0 || args.from.checked_add(args.seeds).is_none() {
+        return Err(Failed::usage(format!(
+            "--from {} --seeds {}: at least one seed, and none above {}",
+            args.from,
+            args.seeds,
+            u64::MAX - 1
+        )));
+    }
     let mut verdict = Verdict::Good;
     let mut reports = Vec::new();
     for trial in chosen(&args.trials)? {
@@ -103,7 +111,7 @@ fn campaign(args: &Args, trial: &dyn Experiment) -> Summary {
     let cores = std::thread::available_parallelism().map_or(1, core::num::NonZero::get);
     let progress = Progress::new(args, trial.name());
     let tell = |n| progress.inc(n);
-    let summary = Campaign::new(trial, args.from..args.from.saturating_add(args.seeds))
+    let summary = Campaign::new(trial, args.from..args.from + args.seeds)
         .jobs(args.jobs.unwrap_or(cores))
         .failures(args.failures)
         .progress(&tell)

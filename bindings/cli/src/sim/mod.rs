@@ -2,6 +2,7 @@
 
 mod run;
 mod step;
+mod summary;
 
 use crate::{Failure as Failed, Verdict};
 use clap::{Args, Subcommand};

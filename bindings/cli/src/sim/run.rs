@@ -1,6 +1,6 @@
 //! `drywire sim run`: a campaign with a progress bar and a matrix.
 
-use super::{chosen, save};
+use super::{chosen, save, summary};
 use crate::units;
 use crate::{Failure as Failed, Verdict};
 use core::fmt::Write as _;
@@ -32,6 +32,9 @@ pub(crate) struct Args {
     /// Where replay files of failures are written
     #[arg(long, default_value = "failures", value_name = "DIR")]
     into: PathBuf,
+    /// Write a page with the results, the matrices, the command and the commit here, for people
+    #[arg(long, value_name = "FILE")]
+    markdown: Option<PathBuf>,
     /// Write the report as JSON, and nothing else, to standard output
     #[arg(long)]
     json: bool,
@@ -72,6 +75,7 @@ pub(crate) fn run(args: &Args) -> Result<Verdict, Failed> {
     }
     let mut verdict = Verdict::Good;
     let mut reports = Vec::new();
+    let mut summaries = Vec::new();
     for trial in chosen(&args.trials)? {
         let summary = campaign(args, &*trial);
         let mut found = Vec::new();
@@ -98,6 +102,13 @@ pub(crate) fn run(args: &Args) -> Result<Verdict, Failed> {
             missing: summary.missing.iter().map(|(fault, p)| format!("{fault} in {p}")).collect(),
             failures: found,
         });
+        if let Some(path) = &args.markdown {
+            // After each trial: what is interrupted leaves what it had.
+            summaries.push((trial.name().to_owned(), summary));
+            let command: Vec<String> = std::env::args().skip(1).collect();
+            let command = format!("drywire {}", command.join(" "));
+            save(path, summary::markdown(&command, &summaries).as_bytes())?;
+        }
     }
     if args.json {
         let json = serde_json::to_string_pretty(&reports)

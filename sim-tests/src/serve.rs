@@ -7,6 +7,7 @@ use crate::node::{Ending, Memory, Node};
 use crate::transcript;
 use crate::violation::Violation;
 use core::fmt;
+use core::time::Duration;
 use drywire::Tick;
 use drywire::conn::{CloseReason, FaultKind, Peer, Scratch, TransportError, Wants};
 use drywire::engine::{ConnId, Done, Machine, Work};
@@ -52,6 +53,11 @@ struct Tenant {
 
 const FEED: Site = Site::new("serve.feed");
 const WORK: Site = Site::new("serve.work");
+/// The shortest job, in nanoseconds, and how often it may be doubled.
+const JOB: u64 = 10_000;
+const DOUBLED: u64 = 16;
+/// The longest job.
+pub(crate) const LONGEST_JOB: Duration = Duration::from_nanos(JOB << DOUBLED);
 /// Turn tokens from here on are results of jobs.
 const RESULTS: u32 = 1 << 31;
 /// Steps in one call from which on the loop is said to spin.
@@ -286,8 +292,8 @@ impl<M: Machine> Serve<M> {
         });
         self.results[slot] = Some(done);
         let key = io.key(link);
-        let slow = io.decider().size(WORK, key, 16);
-        io.turn_after(10_000 << slow, RESULTS + slot as u32);
+        let slow = io.decider().size(WORK, key, DOUBLED);
+        io.turn_after(JOB << slow, RESULTS + slot as u32);
     }
 
     fn release(&mut self, io: &mut Io<'_>, link: LinkId) {

@@ -156,20 +156,31 @@ impl Model<'_> {
 }
 
 impl<'a> Spec for Model<'a> {
-    type State = Option<Item>;
+    /// All that the key may hold: more than one thing when a request whose reply is not known met
+    /// an item that had expired, or had not yet.
+    type State = Vec<Option<Item>>;
     type Op = KeyOp<'a>;
 
-    fn start(&self) -> Option<Item> {
-        None
+    fn start(&self) -> Self::State {
+        vec![None]
     }
 
-    fn step(&self, state: &Option<Item>, op: &KeyOp<'a>) -> Option<Option<Item>> {
-        let Some(item) = state else { return self.answer(None, op) };
-        let (alive, gone) =
-            item.until.map_or((true, false), |(from, to)| (op.since < to, op.now >= from));
-        // While it may be either, the reply tells.
-        let alive = if alive { self.answer(Some(item), op) } else { None };
-        alive.or_else(|| if gone { self.answer(None, op) } else { None })
+    fn step(&self, state: &Self::State, op: &KeyOp<'a>) -> Option<Self::State> {
+        let mut after = Vec::with_capacity(1);
+        for held in state {
+            let until = held.as_ref().and_then(|item| item.until);
+            let (alive, gone) =
+                until.map_or((true, false), |(from, to)| (op.since < to, op.now >= from));
+            for (possible, live) in [(alive, held.as_ref()), (gone, None)] {
+                if possible
+                    && let Some(next) = self.answer(live, op)
+                    && !after.contains(&next)
+                {
+                    after.push(next);
+                }
+            }
+        }
+        (!after.is_empty()).then_some(after)
     }
 }
 

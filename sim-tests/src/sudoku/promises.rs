@@ -3,13 +3,14 @@
 use super::work::{Reply, Request, Sudoku};
 use crate::check::{Check, answers, by_link};
 use crate::fault::Fault;
+use crate::serve::LONGEST_JOB;
 use crate::trial::Run;
 use crate::violation::Violation;
 use crate::workload::Outcome;
 use core::time::Duration;
 
 /// The longest job of the simulator's host, and how late its loop may be.
-const SERVICE: Duration = Duration::from_millis(328 + 50);
+const SERVICE: Duration = LONGEST_JOB.saturating_add(Duration::from_millis(50));
 
 /// A board is answered, one way or the other, before a client with the server's deadline has given
 /// up, by the server's clock: it waits no longer than that for a worker, and is then solved or

@@ -61,7 +61,7 @@ pub use io::Io;
 pub use link::Pipe;
 pub use net::{LinkId, NodeId};
 pub use node::{Ending, Memory, Node};
-pub use serve::{Phase, Serve};
+pub use serve::{LONGEST_JOB, Phase, Serve};
 pub use shrink::{Effort, Shrunk, items, shrink};
 pub use trace::{Event, Trace, What};
 pub use transcript::{Call, Transcript};

@@ -30,6 +30,8 @@ pub struct Serve<M> {
     total_cap: usize,
     phase: Phase<M>,
     workers: usize,
+    /// What a quick job takes, in nanoseconds.
+    quick: u64,
     /// Jobs that ran and whose results are on their way back, by turn token.
     results: Vec<Option<Done>>,
     life: u32,
@@ -53,11 +55,11 @@ struct Tenant {
 
 const FEED: Site = Site::new("serve.feed");
 const WORK: Site = Site::new("serve.work");
-/// The shortest job, in nanoseconds, and how often it may be doubled.
+/// A quick job if nothing else is said, in nanoseconds, and how often it may be doubled.
 const JOB: u64 = 10_000;
 const DOUBLED: u64 = 16;
-/// The longest job.
-pub(crate) const LONGEST_JOB: Duration = Duration::from_nanos(JOB << DOUBLED);
+/// No job takes longer.
+pub const LONGEST_JOB: Duration = Duration::from_nanos(JOB << DOUBLED);
 /// Turn tokens from here on are results of jobs.
 const RESULTS: u32 = 1 << 31;
 /// Steps in one call from which on the loop is said to spin.
@@ -76,6 +78,7 @@ impl<M: Machine> Serve<M> {
             total_cap: usize::MAX,
             phase: by_wants,
             workers: 1,
+            quick: JOB,
             results: Vec::new(),
             life: 0,
             remark: 0,
@@ -106,6 +109,13 @@ impl<M: Machine> Serve<M> {
     #[must_use]
     pub fn workers(self, workers: usize) -> Self {
         Self { workers, ..self }
+    }
+
+    /// What a quick job takes; a slow one takes up to 2^16 times as much, and [`LONGEST_JOB`] at
+    /// most. 10 us if not said.
+    #[must_use]
+    pub fn quick(self, quick: Duration) -> Self {
+        Self { quick: u64::try_from(quick.as_nanos()).unwrap_or(u64::MAX), ..self }
     }
 
     /// Which life of the server this is, for transcripts.
@@ -293,7 +303,8 @@ impl<M: Machine> Serve<M> {
         self.results[slot] = Some(done);
         let key = io.key(link);
         let slow = io.decider().size(WORK, key, DOUBLED);
-        io.turn_after(JOB << slow, RESULTS + slot as u32);
+        let longest = u64::try_from(LONGEST_JOB.as_nanos()).unwrap_or(u64::MAX);
+        io.turn_after((self.quick << slow).min(longest), RESULTS + slot as u32);
     }
 
     fn release(&mut self, io: &mut Io<'_>, link: LinkId) {

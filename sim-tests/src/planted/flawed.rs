@@ -33,6 +33,8 @@ pub enum Flaw {
     WrongTenant,
     WrongShard,
     LosesLargeInput,
+    LosesResults,
+    LosesWorkers,
     Mute,
 }
 
@@ -45,12 +47,17 @@ pub struct Flawed<M> {
     torn: BTreeSet<ConnId>,
     /// The last connection that each slot had.
     tenants: Vec<ConnId>,
+    /// Jobs that were brought back.
+    back: u64,
+    /// Those of them whose connection was gone by then.
+    orphans: u64,
 }
 
 impl<M: Machine> Flawed<M> {
     /// `inner`, with `flaw`.
     pub fn new(inner: M, flaw: Flaw) -> Self {
-        Self { inner, flaw, torn: BTreeSet::new(), tenants: Vec::new() }
+        let (torn, tenants) = (BTreeSet::new(), Vec::new());
+        Self { inner, flaw, torn, tenants, back: 0, orphans: 0 }
     }
 
     fn is(&self, flaw: Flaw) -> bool {
@@ -190,11 +197,20 @@ impl<M: Machine> Machine for Flawed<M> {
     }
 
     fn next_work(&mut self, now: Tick) -> Option<Work> {
+        // Each worker whose client left is thought to be at work for ever.
+        if self.is(Flaw::LosesWorkers) && self.orphans >= 2 {
+            return None;
+        }
         self.inner.next_work(now)
     }
 
     fn complete(&mut self, now: Tick, done: Done) {
-        self.inner.complete(now, done);
+        self.back += 1;
+        let gone = self.inner.wants(done.id().conn).has(Wants::CLOSE);
+        self.orphans += u64::from(gone);
+        if !self.is(Flaw::LosesResults) || !self.back.is_multiple_of(40) {
+            self.inner.complete(now, done);
+        }
     }
 
     fn seat(&mut self, place: Place) {

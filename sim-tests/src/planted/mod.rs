@@ -7,6 +7,7 @@
 
 pub mod flawed;
 pub mod kv;
+mod sudoku;
 
 use crate::fault::Faults;
 use crate::memcache::{Memcache, Shape, Witness};
@@ -47,6 +48,7 @@ pub fn planted() -> Vec<Planted> {
         let experiment = Box::new(kv::trial(name, Some(*mistake)));
         all.push(Planted { name, area, catchers, budget: *budget, experiment });
     }
+    all.extend(sudoku::planted());
     all
 }
 

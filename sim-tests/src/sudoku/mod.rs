@@ -13,7 +13,7 @@ use crate::trial::Trial;
 use crate::world::Factory;
 use core::time::Duration;
 use drywire::conn::{Limits, Session};
-use drywire::engine::{ConnId, Engine, Local};
+use drywire::engine::{ConnId, Engine, Local, Machine};
 use drywire::guard::AdmitConfig;
 use drywire::sudoku::{Config, Server, Shared, Stats, Work};
 
@@ -31,12 +31,16 @@ pub struct Shape {
     pub deadline: Duration,
     /// Jobs at a time.
     pub workers: u32,
+    /// What a quick board takes.
+    pub quick: Duration,
     /// Guesses for one board.
     pub guesses: u32,
     /// Boards of one connection under way at most.
     pub under_way: u32,
 }
 
+const NARROW: Site = Site::new("sudoku.narrow");
+const QUICK: Site = Site::new("sudoku.quick");
 const INPUT: Site = Site::new("sudoku.input");
 const OUTPUT: Site = Site::new("sudoku.output");
 const TURN: Site = Site::new("sudoku.turn");
@@ -51,18 +55,25 @@ impl Shape {
     pub fn draw(decider: &mut Decider) -> Self {
         let key = Key::default();
         let mut limits = Limits::default();
-        limits.input >>= decider.below(INPUT, key, 7);
-        limits.output_high >>= decider.below(OUTPUT, key, 12);
-        limits.output_low = limits.output_high / 4;
-        limits.messages_per_turn >>= decider.below(TURN, key, 8);
+        // What is promised about time needs room: half of the servers have it.
+        let narrow = decider.below(NARROW, key, 2) == 1;
+        if narrow {
+            limits.input >>= decider.below(INPUT, key, 7);
+            limits.output_high >>= decider.below(OUTPUT, key, 12);
+            limits.output_low = limits.output_high / 4;
+            limits.messages_per_turn >>= decider.below(TURN, key, 8);
+        }
         let deadline = [50, 10, 200, 1000][decider.below(DEADLINE, key, 4) as usize];
         Self {
             limits,
             connections: 1024 >> decider.below(CONNECTIONS, key, 10),
             deadline: Duration::from_millis(deadline),
             workers: 1 + decider.below(WORKERS, key, 4) as u32,
+            quick: Duration::from_micros(
+                [10, 100, 1000, 5000][decider.below(QUICK, key, 4) as usize],
+            ),
             guesses: [10_000, 10_000, 100, 0][decider.below(GUESSES, key, 4) as usize],
-            under_way: 1024 >> decider.below(UNDER_WAY, key, 11),
+            under_way: if narrow { 1024 >> decider.below(UNDER_WAY, key, 11) } else { 1024 },
         }
     }
 
@@ -95,6 +106,12 @@ impl Shape {
         2 * self.limits.input + boards * 2 * size_of::<Work>() + (2 * output).max(128 << 10) + 2048
     }
 
+    /// A host of this shape.
+    pub fn serve<M: Machine>(&self, machine: M) -> Serve<M> {
+        let serve = Serve::new(machine).workers(self.workers as usize).quick(self.quick);
+        serve.cap(self.cap()).remark(self.remark())
+    }
+
     /// For the checkers, of each connection: the deadline in milliseconds, unless limits are so
     /// small that boards may wait elsewhere than in the queue; how much may be guessed.
     fn remark(&self) -> u64 {
@@ -109,9 +126,7 @@ impl Shape {
 pub fn serve(decider: &mut Decider) -> Factory {
     let shape = Shape::draw(decider);
     Box::new(move |life| {
-        let serve = Serve::new(shape.engine(shape.config())).workers(shape.workers as usize);
-        let serve = serve.phases(phase).cap(shape.cap());
-        Box::new(serve.life(life).remark(shape.remark()))
+        Box::new(shape.serve(shape.engine(shape.config())).phases(phase).life(life))
     })
 }
 

@@ -1,7 +1,7 @@
 //! The requests of a sudoku client, drawn; their bytes; the answers, judged by the rules of the
 //! game.
 
-use crate::decide::Site;
+use crate::decide::{Key, Site};
 use crate::workload::{Draw, Heard, Said, Workload};
 use core::fmt;
 use std::collections::BTreeMap;
@@ -31,6 +31,16 @@ pub enum Request {
     Bad(usize),
     /// A line of so many bytes, over what is allowed; the end.
     Long(usize),
+}
+
+impl Request {
+    /// What comes back with the answer, if anything does.
+    pub(super) fn id(&self) -> Option<&str> {
+        match self {
+            Self::Board { id, .. } | Self::Hopeless { id } => Some(id),
+            _ => None,
+        }
+    }
 }
 
 /// 81 digits.
@@ -100,6 +110,7 @@ pub struct Sudoku {
     mixed_up: Vec<(String, Cells, bool)>,
 }
 
+const NAMELESS: Site = Site::new("caller.nameless");
 const KIND: Site = Site::new("op.kind");
 const CLUES: Site = Site::new("op.clues");
 const WHICH: Site = Site::new("op.key");
@@ -130,8 +141,9 @@ impl Sudoku {
     }
 
     fn id(&self, draw: &mut Draw<'_>) -> String {
+        let sometimes_nameless = draw.decider.below(NAMELESS, Key::of(self.who, 0), 2) == 1;
         match draw.below(NAME, 8) {
-            0 => String::new(),
+            0 if sometimes_nameless => String::new(),
             // Often in flight more than once.
             1 => "twin".to_owned(),
             2 => "sixteen bytes id".to_owned(),

@@ -1,29 +1,18 @@
 //! memcached under fire: a small campaign, determinism, and every way to cut a small stream.
 
+mod common;
+
 use drywire::Tick;
 use drywire::engine::Machine;
+use drywire_sim::Campaign;
 use drywire_sim::decide::{Decider, Decisions, Key, Odometer, Site};
 use drywire_sim::memcache::{self, Shape};
-use drywire_sim::{Campaign, Experiment, Fault, replay};
 
 #[test]
 fn survives_a_swarm() {
-    let trial = memcache::trial();
-    let summary = Campaign::new(&trial, 0..400).jobs(2).run();
-    if let Some(failure) = summary.failures.first() {
-        panic!("{}\n{}", failure.violation, replay::write(failure));
-    }
-    assert_eq!(summary.undecided, 0);
+    let phases = ["idle", "line", "keys", "value", "swallow", "replying", "full", "refused"];
+    let summary = common::survives(&memcache::trial(), 400, &phases);
     assert!(summary.ops > 30_000, "{} operations", summary.ops);
-    // The campaign is worth something only if it got everywhere.
-    for fault in Fault::ALL {
-        let hits: u64 =
-            summary.matrix.phases().iter().map(|p| summary.matrix.hits(*fault, p)).sum();
-        assert!(hits > 0, "{fault} never hit");
-    }
-    for phase in ["idle", "line", "keys", "value", "swallow", "replying", "full", "refused"] {
-        assert!(summary.matrix.hits(Fault::Cut, phase) > 0, "nothing was cut in {phase}");
-    }
 }
 
 /// The last seeds that there are end too.
@@ -34,27 +23,9 @@ fn a_campaign_ends_at_the_last_seed() {
     assert_eq!((summary.seeds, summary.failures.len()), (3, 0));
 }
 
-/// I5: the same seed gives the same run, and so does the script of its decisions.
 #[test]
 fn a_seed_is_a_run_and_so_is_its_script() {
-    let trial = memcache::trial();
-    for seed in 0..40 {
-        let first = trial.run(Decider::seeded(seed).recording(), false);
-        let again = trial.run(Decider::seeded(seed), true);
-        let script = trial.run(Decider::script(&first.decisions), false);
-        assert_eq!(first.digest, again.digest, "seed {seed}, watched");
-        assert_eq!(first.digest, script.digest, "seed {seed}, from its script");
-        assert_eq!(first.events, script.events);
-    }
-}
-
-/// The script of no decisions is the empty run: what shrinking works towards.
-#[test]
-fn nothing_decided_nothing_happens() {
-    let trial = memcache::trial();
-    let report = trial.run(Decider::script(&Decisions::new()), false);
-    assert_eq!(report.violation, None);
-    assert_eq!(report.ops, 0, "all-zero decisions are no operation at all");
+    common::is_deterministic(&memcache::trial());
 }
 
 const CUT: Site = Site::new("test.cut");

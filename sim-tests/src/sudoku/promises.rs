@@ -12,8 +12,9 @@ use std::collections::BTreeMap;
 
 /// The longest job by the server's clock, which may be a fifth too fast, and how late the host's
 /// loop may be.
-const SERVICE: Duration =
-    LONGEST_JOB.saturating_mul(6).checked_div(5).unwrap().saturating_add(Duration::from_millis(50));
+fn service() -> Duration {
+    LONGEST_JOB * 6 / 5 + Duration::from_millis(50)
+}
 
 /// A board is answered, one way or the other, before a client with the server's deadline has given
 /// up, by the server's clock: it waits no longer than that for a worker, and is then solved or
@@ -49,7 +50,7 @@ impl Check<Sudoku> for Prompt {
                 }
                 // A board that is refused by its beginning may be answered before its end is read.
                 let took = Duration::from_nanos(call.now.saturating_sub(fed.now));
-                if took > deadline + SERVICE {
+                if took > deadline + service() {
                     return Err(Violation::new(
                         "deadline",
                         format!(

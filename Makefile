@@ -20,6 +20,7 @@ INSTALL ?= install
 VERSION := $(shell sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -n 1)
 SOVERSION := $(basename $(VERSION))
 BUILT := $(CARGO_TARGET_DIR)/release
+HEADERS := include/drywire.h include/drywire.hpp include/drywire_guard.hpp
 CMAKEDIR := $(LIBDIR)/cmake/drywire
 PCDIR := $(LIBDIR)/pkgconfig
 # What a static library of Rust needs on Linux; a test compares it with what rustc says.
@@ -42,7 +43,7 @@ all:
 
 install: all
 	$(INSTALL) -d $(DESTDIR)$(INCLUDEDIR) $(DESTDIR)$(PCDIR) $(DESTDIR)$(CMAKEDIR)
-	$(INSTALL) -m 644 include/drywire.h include/drywire.hpp $(DESTDIR)$(INCLUDEDIR)
+	$(INSTALL) -m 644 $(HEADERS) $(DESTDIR)$(INCLUDEDIR)
 	$(INSTALL) -m 644 $(BUILT)/libdrywire_ffi.a $(DESTDIR)$(LIBDIR)/libdrywire.a
 	$(INSTALL) -m 755 $(BUILT)/libdrywire_ffi.so $(DESTDIR)$(LIBDIR)/libdrywire.so.$(VERSION)
 	ln -sf libdrywire.so.$(VERSION) $(DESTDIR)$(LIBDIR)/libdrywire.so.$(SOVERSION)
@@ -52,7 +53,7 @@ install: all
 	$(FILL) ffi/install/drywireConfigVersion.cmake.in > $(DESTDIR)$(CMAKEDIR)/drywireConfigVersion.cmake
 
 uninstall:
-	rm -f $(DESTDIR)$(INCLUDEDIR)/drywire.h $(DESTDIR)$(INCLUDEDIR)/drywire.hpp
+	rm -f $(HEADERS:include/%=$(DESTDIR)$(INCLUDEDIR)/%)
 	rm -f $(DESTDIR)$(LIBDIR)/libdrywire.a $(DESTDIR)$(LIBDIR)/libdrywire.so
 	rm -f $(DESTDIR)$(LIBDIR)/libdrywire.so.$(SOVERSION) $(DESTDIR)$(LIBDIR)/libdrywire.so.$(VERSION)
 	rm -f $(DESTDIR)$(PCDIR)/drywire.pc

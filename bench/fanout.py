@@ -3,6 +3,8 @@
 
     bench/fanout.py                    # about two minutes; wants two idle cores
     bench/fanout.py --repetitions 1 --duration 1
+    bench/fanout.py --stuck 100 --members 2000 --size 4096 --rate 40 --duration 20
+                                       # chat alone, with and without 100 members that read nothing
 
 One publisher, 100 receivers, 64-byte messages, all on 127.0.0.1. Each server runs alone on core 0
 (one thread, or GOMAXPROCS=1), `drywire load fanout` on core 1, which checks every byte. The
@@ -12,19 +14,11 @@ Exit code 0 if drywire's chat makes 1.5 times the rate of both, 1 if not, 2 for 
 """
 
 import argparse
-import contextlib
-import json
-import os
-import pathlib
-import shutil
-import socket
 import statistics
-import subprocess
 import sys
-import time
 
-ROOT = pathlib.Path(__file__).resolve().parent.parent
-SERVER_CORE, LOAD_CORE = 0, 1
+from servers import build, find, load, require_two_cores, running
+
 BAR = 1.5
 
 
@@ -41,13 +35,15 @@ def main():
             lambda port: [find("redis-server"), "--bind", "127.0.0.1", "--port", str(port), "--save", ""],
         ),
     }
+    if options.stuck:
+        return stuck(drywire, options)
     rates = {name: [] for name in servers}
     memory = {name: [] for name in servers}
     for repetition in range(options.repetitions):
         # The order changes with each repetition, so that none gets the better moment.
         for name in list(servers)[:: 1 if repetition % 2 == 0 else -1]:
-            with running(servers[name][1]) as (port, pid):
-                report = load(drywire, name, port, pid, options)
+            with running(servers[name][1]) as server:
+                report = fan_out(drywire, name, server, options)
             rates[name].append(report["deliveries_per_second"])
             memory[name].append(report["resident_bytes"])
     median = {name: statistics.median(found) for name, found in rates.items()}
@@ -64,72 +60,47 @@ def main():
     return 0 if median["chat"] >= BAR * rival else 1
 
 
+def stuck(drywire, options):
+    """Chat with and without members that read nothing, as Markdown. 1 if the others' p99 suffers."""
+    conns = str(options.members + options.stuck + 16)
+    serve = [drywire, "serve", "--no-memcache", "-t", "1", "-c", conns, "--chat"]
+    print("| members | stuck | message | messages a second | p50 | p99 | most | resident | stuck ones ended |")
+    print("|---:|---:|---:|---:|---:|---:|---:|---:|---:|")
+    p99 = []
+    for count in (0, options.stuck):
+        with running(lambda port: [*serve, f"127.0.0.1:{port}"]) as server:
+            report = fan_out(drywire, "chat", server, options, "--rate", str(options.rate), "--stuck", str(count))
+        p99.append(report["p99_us"])
+        times = " | ".join(f"{report[key] / 1000:.1f} ms" for key in ("p50_us", "p99_us", "max_us"))
+        resident = report["resident_bytes"] / 2**20
+        rate = report["messages"] / report["seconds"]
+        print(
+            f"| {options.members} | {count} | {options.size} B | {rate:.0f} | {times} | {resident:.0f} MiB "
+            f"| {report['stuck_ended']} |",
+            flush=True,
+        )
+    return 0 if p99[1] <= 1.5 * p99[0] else 1
+
+
 def parse_arguments():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--repetitions", type=int, default=5, help="of each measurement (default 5)")
     parser.add_argument("--duration", type=float, default=3, help="seconds of each measurement (default 3)")
     parser.add_argument("--members", type=int, default=100, help="receivers (default 100)")
     parser.add_argument("--size", type=int, default=64, help="bytes of a message (default 64)")
+    parser.add_argument("--stuck", type=int, default=0, help="chat alone: further members that read nothing")
+    parser.add_argument("--rate", type=int, default=50, help="with --stuck: messages a second (default 50)")
     parser.add_argument("--drywire", help="an existing binary; by default a release build of this tree")
     options = parser.parse_args()
-    if len(os.sched_getaffinity(0)) < 2:
-        parser.error("two cores are needed: one for the server, one for the load")
+    require_two_cores(parser)
     return options
 
 
-def build():
-    subprocess.run(["cargo", "build", "--release", "--package", "drywire-cli"], cwd=ROOT, check=True)
-    target = pathlib.Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target"))
-    return str(target / "release" / "drywire")
-
-
-def find(program):
-    path = shutil.which(program, path=os.environ["PATH"] + ":/usr/sbin")
-    if path is None:
-        sys.exit(f"{program} is not installed: apt-get install {program}")
-    return path
-
-
-@contextlib.contextmanager
-def running(command):
-    """A fresh server on a free port, pinned to its core: yields (port, process id)."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    server = subprocess.Popen(
-        command(port),
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        env={**os.environ, "GOMAXPROCS": "1"},
-        preexec_fn=lambda: os.sched_setaffinity(0, {SERVER_CORE}),
-    )
-    try:
-        for _ in range(100):
-            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
-                break
-            time.sleep(0.05)
-        else:
-            sys.exit(f"{command(port)}: does not listen")
-        yield port, server.pid
-    finally:
-        server.terminate()
-        try:
-            server.wait(timeout=10)
-        except subprocess.TimeoutExpired:
-            server.kill()
-            server.wait()
-
-
-def load(drywire, protocol, port, pid, options):
-    command = [
-        drywire, "load", "fanout", protocol, "--json", "--addr", f"127.0.0.1:{port}", "--pid", str(pid),
-        "--members", str(options.members), "--size", str(options.size), "--duration", f"{options.duration}s",
-    ]  # fmt: skip
-    pin = lambda: os.sched_setaffinity(0, {LOAD_CORE})
-    done = subprocess.run(command, stdout=subprocess.PIPE, preexec_fn=pin, timeout=300)
-    if done.returncode != 0:
-        sys.exit(f"{' '.join(command)}: code {done.returncode}: {done.stdout.decode()}")
-    return json.loads(done.stdout)
+def fan_out(drywire, protocol, server, options, *more):
+    return load(
+        drywire, server, "fanout", protocol,
+        "--members", str(options.members), "--size", str(options.size), "--duration", f"{options.duration}s", *more,
+    )  # fmt: skip
 
 
 if __name__ == "__main__":

@@ -13,19 +13,14 @@ Exit code 0 if every bar is met, 1 if one is missed or a server answered wrongly
 
 import argparse
 import contextlib
-import json
 import os
-import pathlib
 import platform
-import shutil
-import socket
 import statistics
 import subprocess
 import sys
-import time
 
-ROOT = pathlib.Path(__file__).resolve().parent.parent
-SERVER_CORE, LOAD_CORE = 0, 1
+from servers import ROOT, build, find, load, require_two_cores, running, say
+
 CONNECTIONS, KEYS, VALUE = 50, 100_000, 100
 IDLE_CONNECTIONS = 10_000
 ITEMS, ITEM_KEY, ITEM_VALUE = 1_000_000, 10, 32
@@ -61,73 +56,20 @@ def parse_arguments():
     options = parser.parse_args()
     if options.repetitions < 1 or options.duration <= 0:
         parser.error("--repetitions and --duration have to be positive")
-    if len(os.sched_getaffinity(0)) < 2:
-        parser.error("two cores are needed: one for the server, one for the load")
+    require_two_cores(parser)
     return options
 
 
-def build():
-    say("building drywire")
-    subprocess.run(["cargo", "build", "--release", "--package", "drywire-cli"], cwd=ROOT, check=True)
-    target = pathlib.Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target"))
-    return str(target / "release" / "drywire")
-
-
-def find(program):
-    path = shutil.which(program)
-    if path is None:
-        sys.exit(f"{program} is not installed: apt-get install {program}")
-    return path
-
-
-def say(text):
-    print(text, file=sys.stderr, flush=True)
-
-
-@contextlib.contextmanager
-def running(command):
-    """A fresh server on a free port, pinned to its core: yields (address, process id)."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    command = [*command, "-t", "1", "-l", "127.0.0.1", "-p", str(port), "-c", "12000", "-m", "1024"]
-    pin = lambda: os.sched_setaffinity(0, {SERVER_CORE})
-    server = subprocess.Popen(command, stdout=subprocess.DEVNULL, preexec_fn=pin)
-    try:
-        for _ in range(100):
-            if server.poll() is not None:
-                sys.exit(f"{' '.join(command)}: ended with code {server.returncode}")
-            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
-                break
-            time.sleep(0.05)
-        else:
-            sys.exit(f"{' '.join(command)}: does not listen")
-        yield f"127.0.0.1:{port}", server.pid
-    finally:
-        server.terminate()
-        try:
-            server.wait(timeout=10)
-        except subprocess.TimeoutExpired:
-            server.kill()
-            server.wait()
-
-
-def load(drywire, server, *arguments):
-    """One run of the load tool on its own core: its report."""
-    address, pid = server
-    command = [drywire, "load", *arguments, "--json", "--addr", address, "--pid", str(pid)]
-    pin = lambda: os.sched_setaffinity(0, {LOAD_CORE})
-    done = subprocess.run(command, stdout=subprocess.PIPE, preexec_fn=pin, timeout=300)
-    if done.returncode != 0:
-        sys.exit(f"{' '.join(command)}: code {done.returncode}: {done.stdout.decode()}")
-    return json.loads(done.stdout)
+def serving(command):
+    """A memcached server, ours or theirs: the flags are the same."""
+    return running(lambda port: [*command, "-t", "1", "-l", "127.0.0.1", "-p", str(port), "-c", "12000", "-m", "1024"])
 
 
 def measure_rates(drywire, servers, options):
     """{(op, depth): {server: [measured phase]}}"""
     runs = {(op, depth): {name: [] for name in servers} for depth in RATE_BARS for op in ("get", "set")}
     with contextlib.ExitStack() as stack:
-        up = {name: stack.enter_context(running(command)) for name, command in servers.items()}
+        up = {name: stack.enter_context(serving(command)) for name, command in servers.items()}
         for repetition in range(options.repetitions):
             for (op, depth), found in runs.items():
                 # The order changes with each repetition, so that neither gets the better moment.
@@ -149,7 +91,7 @@ def idle_memory(drywire, command):
     """Bytes of resident memory per idle connection, silent from the start and after one get."""
     found = []
     for ask in ([], ["--ask"]):
-        with running(command) as server:
+        with serving(command) as server:
             report = load(drywire, server, "idle", "--connections", str(IDLE_CONNECTIONS), "--hold", "1s", *ask)
             found.append(report["memory"]["bytes_per_connection"])
     say(f"{command[0]}: {found[0]:.0f} bytes per idle connection, {found[1]:.0f} after a get")
@@ -158,7 +100,7 @@ def idle_memory(drywire, command):
 
 def item_memory(drywire, command):
     """Bytes of resident memory per item above its key and value."""
-    with running(command) as server:
+    with serving(command) as server:
         report = load(
             drywire, server, "memcached", "--keys", str(ITEMS), "--key-size", str(ITEM_KEY),
             "--value-size", str(ITEM_VALUE), "--depth", "20", "--op", "get", "--duration", "2s",

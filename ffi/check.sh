@@ -1,10 +1,10 @@
 #!/bin/bash
 # Proves the C interface (the list of tests in docs/c-api.md). Installs what it needs from Debian and
-# PyPI, cbindgen from crates.io, and a nightly compiler for the address sanitizer.
+# PyPI, cbindgen from crates.io, and a nightly compiler for the sanitizers.
 #
-#   ffi/check.sh            everything, about five minutes
-#   ffi/check.sh STEP...    some steps: header symbols layout misuse panic replay nomem docs
-#                           programs install cost asan fuzz python
+#   ffi/check.sh            everything, about six minutes
+#   ffi/check.sh STEP...    some steps: header symbols layout abi misuse panic replay nomem threads docs
+#                           programs install cost asan tsan miri fuzz python go
 set -euo pipefail
 root=$(cd "$(dirname "$0")/.." && pwd)
 cd "$root"
@@ -24,7 +24,7 @@ note() { echo "  $*"; }
 tools() {
     local missing=()
     for pair in gcc:gcc g++:g++ clang:clang valgrind:valgrind cmake:cmake pkg-config:pkg-config \
-        memccapable:libmemcached-tools python3:python3; do
+        memccapable:libmemcached-tools python3:python3 doxygen:doxygen abidiff:abigail-tools; do
         command -v "${pair%%:*}" >/dev/null || missing+=("${pair##*:}")
     done
     python3 -c 'import venv, ensurepip' 2>/dev/null || missing+=(python3-venv)
@@ -33,7 +33,8 @@ tools() {
         $sudo apt-get update -qq
         $sudo env DEBIAN_FRONTEND=noninteractive apt-get install -qq -y "${missing[@]}" >/dev/null
     fi
-    if ! "${CBINDGEN:=$CARGO_TARGET_DIR/tools/bin/cbindgen}" --version 2>/dev/null | grep -q ' 0\.29\.4$'; then
+    : "${CBINDGEN:=$CARGO_TARGET_DIR/tools/bin/cbindgen}"
+    if ! "$CBINDGEN" --version 2>/dev/null | grep -q ' 0\.29\.4$'; then
         cargo install --quiet --locked cbindgen --version 0.29.4 --root "$CARGO_TARGET_DIR/tools"
         CBINDGEN=$CARGO_TARGET_DIR/tools/bin/cbindgen
     fi
@@ -132,8 +133,30 @@ C
     note "layout of C = layout.txt = layout of Rust, $(wc -l < ffi/layout.txt) lines; $(grep -o '[0-9]* passed' "$work/rust.log" | head -n 1) in Rust"
 }
 
+# A program built on an earlier day runs on the library of today.
+step_abi() {
+    built release
+    python3 "$check/abi.py" "$work/abi" > "$work/abi.out" || { cat "$work/abi.out"; fail "abi"; }
+    cp "$release/libdrywire_ffi.so" "$work/libdrywire.so.0.1"
+    local day
+    for day in ffi/abi/*/; do
+        day=$(basename "$day")
+        LD_LIBRARY_PATH=$work python3 "$check/programs.py" "$work/abi/$day/bin" old > "$work/old.out" ||
+            { cat "$work/old.out"; fail "programs of $day"; }
+    done
+    gcc $strict "$check/old_program.c" "$release/libdrywire_ffi.a" $private -o "$bin/old" && "$bin/old" > /dev/null
+    note "$(cat "$work/abi.out"); its programs run on this library, so does one with shorter structs"
+}
+
 compile() { # name, source, library, more
     gcc -std=c11 -g -O1 -Wall -Wextra -Iinclude -I"$work/gen" -I"$check" "$check/$2" ${4-} "$3" $private -o "$bin/$1"
+}
+
+# Call traces of clients that others wrote.
+seeds=$work/seeds
+make_seeds() {
+    rm -rf "$seeds"
+    python3 "$check/seeds.py" fuzz/corpus/memcached_clients "$seeds"
 }
 
 step_misuse() {
@@ -162,8 +185,13 @@ step_replay() {
     "$bin/replay" --random 3000 | cmp - "$work/replay.1" || fail "two runs differ"
     "$bin/replay-release" --random 3000 | cmp - "$work/replay.1" || fail "debug and release differ"
     valgrind -q --leak-check=full --error-exitcode=9 "$bin/replay" --random 60 > /dev/null || fail "replay under valgrind"
-    gcc $strict "$check/old_program.c" "$release/libdrywire_ffi.a" $private -o "$bin/old" && "$bin/old" > /dev/null
-    note "3000 call traces give the same bytes again, in debug and release; an old program runs"
+    make_seeds
+    "$bin/replay" "$seeds"/* > "$work/seeds.1"
+    "$bin/replay-release" "$seeds"/* | cmp - "$work/seeds.1" || fail "debug and release differ on recorded clients"
+    local sent; sent=$(awk '{ sum += $2 } END { print sum }' "$work/seeds.1")
+    [ "$sent" -gt 10000 ] || fail "recorded clients got only $sent bytes"
+    valgrind -q --leak-check=full --error-exitcode=9 "$bin/replay" "$seeds"/* | cmp - "$work/seeds.1" || fail "recorded clients under valgrind"
+    note "3000 call traces give the same bytes again, in debug and release; so do $(wc -l < "$work/seeds.1") of recorded clients, under valgrind too"
 }
 
 step_nomem() {
@@ -176,7 +204,7 @@ step_nomem() {
 step_programs() {
     built release
     local lib=$release/libdrywire_ffi.a
-    for program in memcached fanout; do
+    for program in memcached fanout chat; do
         gcc -std=c11 -O2 $strict -Iinclude bindings/c/$program.c bindings/c/epoll_loop.c "$lib" $private -o "$bin/$program"
     done
     for program in reframe client; do
@@ -194,6 +222,15 @@ step_programs() {
     note "memcached: the clients of others are content (tests/clients/run.sh)"
 }
 
+# What the header says of threads: nothing races where it allows them, and misuse is refused.
+step_threads() {
+    built debug
+    compile threads threads.c "$debug"
+    valgrind -q --tool=helgrind --error-exitcode=9 "$bin/threads" > "$work/threads.out" || fail "threads under helgrind"
+    "$bin/threads" misuse > /dev/null || fail "one server from two threads"
+    note "$(cat "$work/threads.out"): no race under helgrind; one server from several threads at once is refused"
+}
+
 # The page's examples compile and run, and are in the page; so is every function.
 step_docs() {
     built debug
@@ -201,12 +238,16 @@ step_docs() {
     "$bin/snippets" > /dev/null || fail "the examples of docs/c-api.md"
     python3 "$check/docs.py" || fail "docs/c-api.md"
     note "the examples of docs/c-api.md compile and run; the page is current"
+    python3 "$check/doxygen.py" > "$work/doxygen.out" || fail "doxygen"
+    note "$(cat "$work/doxygen.out")"
 }
 
 step_install() {
     built release
     "$check/install.sh" "$work/install" > "$work/install.out" || fail "install"
     note "$(tail -n 1 "$work/install.out")"
+    "$check/cinstall.sh" "$work/cinstall" > "$work/cinstall.out" || { cat "$work/cinstall.out"; fail "cinstall"; }
+    note "$(tail -n 1 "$work/cinstall.out")"
 }
 
 instructions() { valgrind --tool=callgrind --callgrind-out-file=/dev/null "$@" 2>&1 >/dev/null | sed -n 's/.*Collected : //p'; }
@@ -239,19 +280,60 @@ step_asan() {
     "$bin/misuse-asan" > /dev/null || fail "misuse under the address sanitizer"
     clang $flags -DREPLAY "$check/fuzz.c" "$asan" $private -o "$bin/replay-asan"
     "$bin/replay-asan" --random 1500 > /dev/null || fail "replay under the address sanitizer"
+    make_seeds
+    "$bin/replay-asan" "$seeds"/* > /dev/null || fail "recorded clients under the address sanitizer"
     # Proof that the sanitizer looks inside the library: a handle used after it was freed.
     printf '#include <drywire.h>\nint main(void) { drywire_client *c; (void)!drywire_memcached_client_new(0, &c); drywire_client_free(c); return (int)drywire_client_wants(c); }\n' > "$work/late.c"
     clang $flags "$work/late.c" "$asan" $private -o "$bin/late"
     if "$bin/late" 2> "$work/late.err"; then fail "use after free is not found"; fi
     grep -q heap-use-after-free "$work/late.err" || fail "use after free is not found"
-    note "misuse and 1500 call traces clean under the address sanitizer, in Rust too; it finds a late use"
+    note "misuse, 1500 call traces and those of recorded clients clean under the address sanitizer, in Rust too; it finds a late use"
+}
+
+# Rust's own library is not instrumented: it hides no race of ours, because all that touches memory of
+# ours or of callers is compiled with us; a planted race inside the library proves that.
+step_tsan() {
+    local runtime name
+    runtime=$(ls "$(rustc +nightly --print sysroot)"/lib/rustlib/x86_64-unknown-linux-gnu/lib/librustc*_rt.tsan.a) ||
+        { note "skipped: the nightly compiler has no thread sanitizer here"; return; }
+    RUSTFLAGS="-Zsanitizer=thread -Cunsafe-allow-abi-mismatch=sanitizer" CARGO_INCREMENTAL=0 \
+        cargo +nightly build --quiet -p drywire-ffi --lib --target x86_64-unknown-linux-gnu --target-dir "$CARGO_TARGET_DIR/tsan"
+    local library=$CARGO_TARGET_DIR/tsan/x86_64-unknown-linux-gnu/debug/libdrywire_ffi.a
+    for name in threads race; do
+        # clang instruments; the runtime is the one that belongs to this Rust.
+        clang -std=c11 -g -O1 -fsanitize=thread -Iinclude -c "$check/$name.c" -o "$work/$name.o"
+        clang "$work/$name.o" "$library" -Wl,--whole-archive "$runtime" -Wl,--no-whole-archive $private -o "$bin/$name-tsan"
+    done
+    "$bin/threads-tsan" > "$work/tsan.log" 2>&1 && "$bin/threads-tsan" misuse >> "$work/tsan.log" 2>&1 ||
+        { head -n 60 "$work/tsan.log"; fail "threads under the thread sanitizer"; }
+    if "$bin/race-tsan" > "$work/race.log" 2>&1; then fail "a planted race is not found"; fi
+    grep -q 'data race' "$work/race.log" && grep -q drywire_conn_feed "$work/race.log" || fail "a planted race is not found"
+    note "no race under the thread sanitizer, not even where one server is used from several threads; it finds a planted one"
+}
+
+# Through the exported functions alone. The component is not part of every nightly.
+step_miri() {
+    cargo +nightly miri --version >/dev/null 2>&1 || { note "skipped: no Miri (rustup +nightly component add miri)"; return; }
+    MIRIFLAGS="-Zmiri-disable-isolation -Zmiri-permissive-provenance" cargo +nightly miri test -p drywire-ffi --lib \
+        > "$work/miri.log" 2>&1 || { tail -n 60 "$work/miri.log"; fail "Miri"; }
+    note "$(grep -o '[0-9]* passed' "$work/miri.log" | head -n 1) under Miri"
+}
+
+step_go() {
+    command -v go >/dev/null || { note "skipped: no go (Debian: golang-go)"; return; }
+    built release
+    CGO_CFLAGS="-I$root/include" CGO_LDFLAGS="$release/libdrywire_ffi.a $private" GO111MODULE=off \
+        go build -o "$bin/smoke-go" "$check/smoke.go" || fail "go build"
+    GODEBUG=cgocheck=1 "$bin/smoke-go" > "$work/go.out" || fail "the program in Go"
+    note "$(cat "$work/go.out")"
 }
 
 step_fuzz() {
     built asan
     clang -std=c11 -g -O1 -fsanitize=fuzzer,address,undefined -Iinclude -I"$check" "$check/fuzz.c" "$asan" $private -o "$bin/fuzz"
     mkdir -p "$work/corpus"
-    "$bin/fuzz" -max_total_time="${FUZZ_SECONDS:-20}" -max_len=2000 -print_final_stats=1 "$work/corpus" > "$work/fuzz.log" 2>&1 ||
+    make_seeds
+    "$bin/fuzz" -max_total_time="${FUZZ_SECONDS:-20}" -max_len=2000 -print_final_stats=1 "$work/corpus" "$seeds" > "$work/fuzz.log" 2>&1 ||
         { tail -n 40 "$work/fuzz.log"; fail "the fuzzer found something"; }
     note "fuzzed through the C interface: $(sed -n 's/stat::number_of_executed_units: //p' "$work/fuzz.log") runs"
 }
@@ -272,7 +354,7 @@ step_python() {
 }
 
 steps=("$@")
-[ ${#steps[@]} -gt 0 ] || steps=(header symbols layout misuse panic replay nomem docs programs install cost asan fuzz python)
+[ ${#steps[@]} -gt 0 ] || steps=(header symbols layout abi misuse panic replay nomem threads docs programs install cost asan tsan miri fuzz python go)
 tools
 for step in "${steps[@]}"; do
     begun=$SECONDS

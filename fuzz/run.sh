@@ -26,11 +26,12 @@ for target in "${targets[@]}"; do
     found=$(mktemp -d)
     trap 'rm -rf "$found"' EXIT
     mkdir -p "artifacts/$target"
+    failed=no
     "target/$triple/release/$target" -max_total_time="$((share > 0 ? share : 1))" -max_len=2055 \
         -timeout=10 -rss_limit_mb=1024 -print_final_stats=1 -artifact_prefix="artifacts/$target/" \
-        "$found" "corpus/$target" 2>&1 | grep -E 'Done|stat::number_of|ERROR|SUMMARY|panicked|artifact' || true
-    # grep hides the status; the artifacts tell.
-    if [ -n "$(ls -A "artifacts/$target")" ]; then
+        "$found" "corpus/$target" 2>&1 |
+        { grep -E 'Done|stat::number_of|ERROR|SUMMARY|panicked|artifact' || true; } || failed=yes
+    if [ "$failed" = yes ] || [ -n "$(ls -A "artifacts/$target")" ]; then
         echo "$target failed: fuzz/artifacts/$target/" >&2
         exit 1
     fi

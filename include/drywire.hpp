@@ -157,24 +157,21 @@ template <class T> std::expected<T, status> to_std(expected<T> &&result) noexcep
 }
 #endif
 
-/// The sized structs of drywire.h, filled with their defaults.
-struct framer_options : drywire_framer_options {
-    framer_options() noexcept { (void)drywire_framer_options_init(this, sizeof(drywire_framer_options)); }
+namespace detail {
+/// A sized struct of drywire.h, filled with its defaults.
+template <class T, drywire_status (*Init)(T *, std::size_t)> struct filled : T {
+    filled() noexcept { (void)Init(this, sizeof(T)); }
 };
-struct server_options : drywire_server_options {
-    server_options() noexcept { (void)drywire_server_options_init(this, sizeof(drywire_server_options)); }
-};
-struct memcached_options : drywire_memcached_options {
-    memcached_options() noexcept {
-        (void)drywire_memcached_options_init(this, sizeof(drywire_memcached_options));
-    }
-};
-struct custom_options : drywire_custom_options {
-    custom_options() noexcept { (void)drywire_custom_options_init(this, sizeof(drywire_custom_options)); }
-};
-struct client_options : drywire_client_options {
-    client_options() noexcept { (void)drywire_client_options_init(this, sizeof(drywire_client_options)); }
-};
+} // namespace detail
+
+using framer_options = detail::filled<drywire_framer_options, drywire_framer_options_init>;
+using server_options = detail::filled<drywire_server_options, drywire_server_options_init>;
+using memcached_options = detail::filled<drywire_memcached_options, drywire_memcached_options_init>;
+using custom_options = detail::filled<drywire_custom_options, drywire_custom_options_init>;
+using client_options = detail::filled<drywire_client_options, drywire_client_options_init>;
+using fanout_options = detail::filled<drywire_fanout_options, drywire_fanout_options_init>;
+using sudoku_options = detail::filled<drywire_sudoku_options, drywire_sudoku_options_init>;
+using out_gate_options = detail::filled<drywire_out_gate_options, drywire_out_gate_options_init>;
 
 /// A memcached request for one key or none; set more through the fields of drywire_memcached_request.
 /// Owns no bytes: what it was made from must stay until it is submitted.
@@ -349,6 +346,20 @@ class conn {
     detail::owner<drywire_conn, drywire_conn_free> handle_;
 };
 
+/// A piece of slow work: run it on any thread, bring it back to the server that gave it.
+class work {
+  public:
+    work() noexcept = default;
+    explicit work(drywire_work *handle) noexcept : handle_(handle) {}
+
+    status run() noexcept { return drywire_work_run(get()); }
+    explicit operator bool() const noexcept { return handle_ != nullptr; }
+    drywire_work *get() const noexcept { return handle_.get(); }
+
+  private:
+    detail::owner<drywire_work, drywire_work_free> handle_;
+};
+
 /// All connections of one service.
 class server {
   public:
@@ -357,12 +368,21 @@ class server {
     static expected<server> memcached(const drywire_server_options &options = server_options(),
                                       const drywire_memcached_options &settings =
                                           memcached_options()) noexcept {
-        drywire_server *handle = nullptr;
-        const status result = drywire_memcached_server_new(&options, &settings, &handle);
-        if (!result) {
-            return result;
-        }
-        return server(handle);
+        return made(drywire_memcached_server_new, options, settings);
+    }
+    static expected<server> chat(const drywire_server_options &options = server_options(),
+                                 const drywire_fanout_options &settings =
+                                     fanout_options()) noexcept {
+        return made(drywire_chat_server_new, options, settings);
+    }
+    static expected<server> hub(const drywire_server_options &options = server_options(),
+                                const drywire_fanout_options &settings = fanout_options()) noexcept {
+        return made(drywire_hub_server_new, options, settings);
+    }
+    static expected<server> sudoku(const drywire_server_options &options = server_options(),
+                                   const drywire_sudoku_options &settings =
+                                       sudoku_options()) noexcept {
+        return made(drywire_sudoku_server_new, options, settings);
     }
 
     static expected<server> custom(const drywire_framer_options &framing,
@@ -392,6 +412,12 @@ class server {
             drywire_server_ready(get(), now_ns, ready.data(), ready.size(), &n);
         return {result, ready.first(n)};
     }
+    /// Who is to be read before the tick at `now_ns`.
+    batch<drywire_ready> due(std::uint64_t now_ns, span<drywire_ready> ready) noexcept {
+        std::size_t n = 0;
+        const status result = drywire_server_due(get(), now_ns, ready.data(), ready.size(), &n);
+        return {result, ready.first(n)};
+    }
     batch<drywire_event> poll(span<drywire_event> events) noexcept {
         std::size_t n = 0;
         const status result = drywire_server_poll(get(), events.data(), events.size(), &n);
@@ -408,6 +434,18 @@ class server {
                 std::uint32_t flags = 0, std::uint32_t kind = 0) noexcept {
         return drywire_server_send(get(), now_ns, ids.data(), ids.size(), kind, flags, data.data(),
                                    data.size(), &sent);
+    }
+
+    /// The oldest piece of slow work; DRYWIRE_NOT_NOW and an empty one if there is none.
+    status next_work(std::uint64_t now_ns, work &next) noexcept {
+        drywire_work *handle = nullptr;
+        const status result = drywire_server_next_work(get(), now_ns, &handle);
+        next = work(handle);
+        return result;
+    }
+    /// Brings back work that was run.
+    status complete(std::uint64_t now_ns, const work &done) noexcept {
+        return drywire_server_complete(get(), now_ns, done.get());
     }
 
     std::uint64_t next_deadline() const noexcept { return drywire_server_next_deadline(get()); }
@@ -429,6 +467,19 @@ class server {
     drywire_server *get() const noexcept { return handle_.get(); }
 
   private:
+    template <class Settings>
+    static expected<server> made(drywire_status (*make)(const drywire_server_options *,
+                                                        const Settings *, drywire_server **),
+                                 const drywire_server_options &options,
+                                 const Settings &settings) noexcept {
+        drywire_server *handle = nullptr;
+        const status result = make(&options, &settings, &handle);
+        if (!result) {
+            return result;
+        }
+        return server(handle);
+    }
+
     explicit server(drywire_server *handle) noexcept : handle_(handle) {}
     detail::owner<drywire_server, drywire_server_free> handle_;
 };

@@ -23,6 +23,7 @@ struct loop_conn {
     drywire_conn *conn;
     int fd;
     int readable, writable; /* edge-triggered: true until the socket says EAGAIN */
+    int ended;              /* the end of input is in the socket, behind what can be read */
     int queued;             /* on the list of connections to serve */
     struct loop_conn *next;
 };
@@ -55,6 +56,13 @@ static void enqueue(loop *l, struct loop_conn *c) {
     }
 }
 
+/* So that the peer cannot take it for a peaceful end. */
+static void reset_and_close(int fd) {
+    struct linger at_once = {1, 0};
+    setsockopt(fd, SOL_SOCKET, SO_LINGER, &at_once, sizeof at_once);
+    close(fd);
+}
+
 static void accept_all(loop *l, uint64_t now) {
     for (;;) {
         int fd = accept4(l->listener, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC), on = 1;
@@ -70,7 +78,7 @@ static void accept_all(loop *l, uint64_t now) {
         c = calloc(1, sizeof *c);
         if (c == NULL || drywire_conn_open(l->server, now, c, &c->conn) != DRYWIRE_OK) {
             free(c);
-            close(fd);
+            reset_and_close(fd);
             continue;
         }
         c->fd = fd;
@@ -102,7 +110,8 @@ static int read_some(struct loop_conn *c, uint64_t now) {
                            errno == ECONNRESET ? DRYWIRE_TRANSPORT_RESET : DRYWIRE_TRANSPORT_OTHER);
     }
     if (n < (ssize_t)cap && n != 0) {
-        c->readable = n < 0 && errno == EINTR; /* a short read has emptied the socket */
+        /* A short read has emptied the socket, but of its end, which is told of only once. */
+        c->readable = n < 0 ? errno == EINTR : c->ended;
     }
     return c->readable && n != 0;
 }
@@ -139,7 +148,11 @@ static void serve(loop *l, struct loop_conn *c, uint64_t now) {
             if (l->options->closed != NULL) {
                 l->options->closed(l->options->arg, drywire_conn_id(c->conn));
             }
-            close(c->fd);
+            if (wants & DRYWIRE_WANT_RESET) {
+                reset_and_close(c->fd);
+            } else {
+                close(c->fd);
+            }
             drywire_conn_free(c->conn);
             free(c);
             return;
@@ -182,6 +195,21 @@ static void serve_all(loop *l, uint64_t now) {
         c->queued = 0;
         serve(l, c, now);
     }
+}
+
+/* Nobody is given up whose words lie unread: there may be more events than one epoll_wait brings. */
+static void hear_due(loop *l, uint64_t now) {
+    drywire_ready due[64];
+    drywire_status status;
+    size_t n;
+    do {
+        status = drywire_server_due(l->server, now, due, 64, &n);
+        while (n > 0) {
+            struct loop_conn *c = due[--n].user;
+            c->readable = c->writable = 1;
+            enqueue(l, c);
+        }
+    } while (status == DRYWIRE_MORE);
 }
 
 static int listen_on(const loop_options *options) {
@@ -237,12 +265,18 @@ int loop_run(drywire_server *server, const loop_options *options) {
                 accept_all(&l, now);
                 continue;
             }
-            c->readable |= (events[i].events & (EPOLLIN | EPOLLRDHUP | EPOLLHUP | EPOLLERR)) != 0;
+            c->ended |= (events[i].events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR)) != 0;
+            c->readable |= c->ended || (events[i].events & EPOLLIN);
             c->writable |= (events[i].events & (EPOLLOUT | EPOLLHUP | EPOLLERR)) != 0;
             enqueue(&l, c);
         }
-        drywire_server_tick(server, now);
         serve_all(&l, now);
+        if (drywire_server_next_deadline(server) <= now) {
+            hear_due(&l, now);
+            serve_all(&l, now);
+            drywire_server_tick(server, now);
+            serve_all(&l, now);
+        }
         if (options->turn != NULL) {
             options->turn(options->arg, now);
             serve_all(&l, now);

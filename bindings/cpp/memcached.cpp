@@ -57,6 +57,7 @@ struct peer {
     descriptor socket;
     drywire::conn conn;
     bool readable = false, writable = false, queued = false;
+    bool ended = false; ///< the end of input is in the socket, behind what can be read
 };
 
 class loop {
@@ -86,12 +87,18 @@ class loop {
                     continue;
                 }
                 auto &p = *static_cast<peer *>(events[i].data.ptr);
-                p.readable |= (events[i].events & (EPOLLIN | EPOLLRDHUP | EPOLLHUP | EPOLLERR)) != 0;
+                p.ended |= (events[i].events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR)) != 0;
+                p.readable |= p.ended || (events[i].events & EPOLLIN) != 0;
                 p.writable |= (events[i].events & (EPOLLOUT | EPOLLHUP | EPOLLERR)) != 0;
                 enqueue(p);
             }
-            (void)server_.tick(now).ok();
             serve_all(now);
+            if (server_.next_deadline() <= now) {
+                hear_due(now);
+                serve_all(now);
+                (void)server_.tick(now).ok();
+                serve_all(now);
+            }
             if (stopping != 0 && server_.stats().connections == 0) {
                 return;
             }
@@ -141,7 +148,8 @@ class loop {
             (void)p.conn.abort(now, DRYWIRE_TRANSPORT_RESET).ok();
         }
         if (n != static_cast<ssize_t>(room.size())) {
-            p.readable = n < 0 && errno == EINTR;
+            // A short read has emptied the socket, but of its end, which is told of only once.
+            p.readable = n < 0 ? errno == EINTR : p.ended;
         }
     }
 
@@ -165,6 +173,10 @@ class loop {
         for (int turns = 16; turns > 0; turns--) {
             const auto wants = p.conn.wants();
             if (wants & DRYWIRE_WANT_CLOSE) {
+                if (wants & DRYWIRE_WANT_RESET) {
+                    const linger at_once{1, 0};
+                    setsockopt(p.socket.get(), SOL_SOCKET, SO_LINGER, &at_once, sizeof at_once);
+                }
                 const std::unique_ptr<peer> gone(&p);
                 return;
             }
@@ -196,6 +208,20 @@ class loop {
         for (auto *p : std::exchange(todo_, {})) {
             p->queued = false;
             serve(*p, now);
+        }
+    }
+
+    // Nobody is given up whose words lie unread: there may be more events than one epoll_wait brings.
+    void hear_due(std::uint64_t now) {
+        for (bool more = true; more;) {
+            drywire_ready ready[64];
+            const auto due = server_.due(now, ready);
+            for (const auto &r : due.values) {
+                auto &p = *static_cast<peer *>(r.user);
+                p.readable = p.writable = true;
+                enqueue(p);
+            }
+            more = due.result.more();
         }
     }
 

@@ -3,7 +3,8 @@
 
 use drywire::Tick;
 use drywire::conn::{
-    CloseReason, Cx, Deadline, Fault, FaultKind, Limits, NoJob, Peer, Session, Stop, Taken, Wants,
+    CloseReason, Cx, Deadline, Fault, FaultKind, Limits, NoJob, Peer, Session, Stop, Taken,
+    TransportError, Wants,
 };
 use drywire::engine::{ConnId, Engine};
 use drywire::guard::{Beat, Heartbeat, HeartbeatConfig, Line, OutGateConfig};
@@ -169,6 +170,22 @@ fn posts_to_a_reader_that_is_full_end_it_instead_of_growing_without_bound() {
     engine.receive(id, START, b"s");
     assert_eq!(engine.close_reason(id), Some(CloseReason::SlowReader));
     assert_eq!(engine.conn(id).unwrap().outgoing_len(), 0, "what was pending is dropped");
+}
+
+/// An end that was on its way in peace and is cut short loses answers: that is no peace.
+#[test]
+fn what_is_lost_with_an_abort_shows_in_the_reason() {
+    let cut = CloseReason::Transport(TransportError::Other);
+    for (asked, reason) in [(&b"a"[..], cut), (b"p", CloseReason::Local)] {
+        let mut engine = engine(Limits::default(), 100, false);
+        let id = accept(&mut engine);
+        engine.receive(id, START, asked);
+        engine.close(id, START);
+        assert_eq!(engine.close_reason(id), Some(CloseReason::Local));
+        engine.abort(id, START, cut);
+        assert_eq!(engine.close_reason(id), Some(reason));
+        assert!(engine.wants(id).has(Wants::CLOSE));
+    }
 }
 
 #[test]

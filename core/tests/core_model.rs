@@ -322,6 +322,50 @@ fn an_ending_connection_does_not_wait_for_ever_for_its_reader() {
     assert_eq!(engine.close_reason(id), Some(CloseReason::SlowReader));
 }
 
+/// Its time is for taking output: nothing else that a peer or a host does gives it more of that.
+#[test]
+fn an_ending_connection_gains_no_time_by_ending_again() {
+    let now = Tick::from_secs(1);
+    let later = |secs| now + Duration::from_secs(secs);
+    for script in ["big 5000\nbig 5000\nquit\n", "big 5000\nbig 5000\nboom\n"] {
+        let mut engine = engine(Limits::default());
+        let id = engine.accept(now, &Peer::Virtual(1)).unwrap();
+        engine.receive(id, now, script.as_bytes());
+        assert!(engine.close_reason(id).is_some());
+        engine.end_of_input(id, later(5));
+        engine.close(id, later(6));
+        let due = Deadline { at: later(10), why: "drain" };
+        assert_eq!(engine.deadline(), Some(due));
+        engine.sent(id, later(7), 1);
+        engine.tick(due.at);
+        assert_eq!(engine.deadline(), Some(Deadline { at: later(17), ..due }));
+    }
+    let mut engine = engine(Limits { output_high: 100, output_low: 10, ..Limits::default() });
+    let id = engine.accept(now, &Peer::Virtual(1)).unwrap();
+    engine.receive(id, now, b"big 5000\nmore\n");
+    engine.end_of_input(id, now);
+    engine.close(id, later(5));
+    assert_eq!(engine.deadline(), Some(Deadline { at: later(10), why: "drain" }));
+}
+
+/// An answer that comes late has its whole time.
+#[test]
+fn an_ending_connection_has_its_time_from_the_first_byte_that_waits() {
+    let mut engine = engine(Limits::default());
+    let now = Tick::from_secs(1);
+    let id = engine.accept(now, &Peer::Virtual(1)).unwrap();
+    engine.receive(id, now, b"job 3\n");
+    engine.sent(id, now, 6);
+    engine.end_of_input(id, now);
+    let (job, work) = engine.next_job(now).unwrap();
+    let late = now + Duration::from_secs(60);
+    engine.complete(late, job, work.run());
+    engine.tick(late);
+    assert_eq!(engine.close_reason(id), Some(CloseReason::PeerDone));
+    let due = Deadline { at: late + Duration::from_secs(10), why: "drain" };
+    assert_eq!(engine.deadline(), Some(due));
+}
+
 #[test]
 fn posts_reach_others_in_order_and_skip_the_dead() {
     let mut engine = engine(Limits::default());
@@ -451,7 +495,7 @@ fn drain_answers_what_was_received_and_ends_every_connection() {
     assert!(engine.wants(a).has(Wants::AGAIN));
     engine.drain(now);
     let outcome = drive(&mut engine, a, b"", &Schedule::whole());
-    assert_eq!(text(&outcome), "hello\n1\n2\ngoing away\n3\n4\n5\n6\n");
+    assert_eq!(text(&outcome), "hello\n1\n2\n3\n4\n5\n6\ngoing away\n");
     assert_eq!(outcome.reason, Some(CloseReason::Local));
     let refused = run(&mut engine, b"", &Schedule::whole());
     assert_eq!(text(&refused), "full\n", "a draining engine takes nobody");

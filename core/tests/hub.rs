@@ -4,7 +4,7 @@ mod common;
 
 use common::{Schedule, run};
 use drywire::Tick;
-use drywire::conn::{CloseReason, Outbox, Peer, Place, Wants};
+use drywire::conn::{CloseReason, Limits, Outbox, Peer, Place, Wants};
 use drywire::engine::{ConnId, Engine};
 use drywire::fanout::Config;
 use drywire::hub::client::{Client, Event, Step, Value};
@@ -38,6 +38,12 @@ impl Hub {
             rest = &rest[n..];
             self.settle();
         }
+    }
+
+    /// All of it, before any other engine has had a turn.
+    fn send_at_once(&mut self, (engine, id): (usize, ConnId), bytes: &str) {
+        assert_eq!(self.engines[engine].receive(id, self.now, bytes.as_bytes()), bytes.len());
+        self.settle();
     }
 
     fn settle(&mut self) {
@@ -104,6 +110,23 @@ fn the_last_value_comes_at_once_and_then_each_one() {
     }
 }
 
+/// Who changes its mind before a topic's home has answered asked for nothing that it did not get.
+#[test]
+fn to_subscribe_and_unsubscribe_at_once_is_no_error() {
+    for engines in 1..4 {
+        let mut hub = Hub::new(engines, Config::default());
+        for engine in 0..engines {
+            let peer = hub.connect(engine);
+            let (sub, unsub) = (format!("sub {engine}\r\n"), format!("unsub {engine}\r\n"));
+            hub.send_at_once(peer, &format!("{sub}{unsub}{sub}{unsub}"));
+            assert_eq!(hub.heard(peer), "");
+            let publish = format!("pub {engine}\r\n1\r\n");
+            hub.send_at_once(peer, &format!("{sub}{unsub}{sub}{publish}"));
+            assert_eq!(hub.heard(peer), publish);
+        }
+    }
+}
+
 #[test]
 fn the_clock_strikes_while_someone_listens() {
     for engines in 1..4 {
@@ -157,6 +180,50 @@ fn limits_refuse_and_the_connection_goes_on() {
         hub.send(peer, "unsub a\r\nsub c\r\npub c\r\nx\r\n");
         assert_eq!(hub.heard(peer), "pub c\r\nx\r\n", "{engines} engines");
     }
+}
+
+#[test]
+fn refusals_that_nobody_takes_are_waited_for_no_longer_than_values() {
+    for subscribed in [false, true] {
+        let mut hub = Hub::new(1, Config::default());
+        let peer = hub.connect(0);
+        if subscribed {
+            hub.send(peer, "sub a\r\npub a\r\nx\r\n");
+        }
+        // What came before is taken, and then nothing.
+        let taken = hub.engines[0].outgoing(peer.1).map(<[u8]>::len).sum();
+        hub.send(peer, "pub utc_time\r\nnoon\r\n");
+        hub.engines[0].sent(peer.1, hub.now, taken);
+        hub.pass(Duration::from_millis(9_990));
+        assert_eq!(hub.engines[0].close_reason(peer.1), None);
+        hub.pass(Duration::from_millis(20));
+        assert!(matches!(hub.engines[0].close_reason(peer.1), Some(CloseReason::Fault(_))));
+    }
+}
+
+/// Kicked in a drain, with requests that have not had their turn.
+#[test]
+fn last_words_are_the_last() {
+    let config = Config { log_bytes: 1024, ..Config::default() };
+    let limits = Limits { messages_per_turn: 1, ..limits() };
+    let mut engine = Engine::<Server>::new(Shared::new(config), limits, 8);
+    let now = Tick::from_secs(1);
+    let [slow, quick] = [1, 2].map(|n| engine.accept(now, &Peer::Virtual(n)).unwrap());
+    engine.receive(slow, now, b"sub a\r\npub utc_time\r\nnoon\r\npub b\r\n1\r\n");
+    let value = format!("pub a\r\n{}\r\n", "x".repeat(2000));
+    for _ in 0..2 {
+        engine.receive(quick, now, value.as_bytes());
+        while engine.wants(quick).has(Wants::AGAIN) {
+            engine.resume(quick, now);
+        }
+    }
+    engine.close(slow, now);
+    for _ in 0..10 {
+        engine.resume(slow, now);
+    }
+    let heard: Vec<u8> = engine.outgoing(slow).flatten().copied().collect();
+    let heard = String::from_utf8(heard).unwrap();
+    assert!(heard.ends_with("error too slow: too many bytes are waiting\r\n"), "{heard}");
 }
 
 #[test]
@@ -271,7 +338,8 @@ fn a_client_that_comes_back_marks_what_may_be_a_gap_or_a_repeat() {
         client.disconnected();
         let mut out = Outbox::new();
         client.connected(&mut out);
-        assert_eq!(out.slices().next(), Some(&b"sub a\r\n"[..]));
+        assert!(client.subscribe(b"a", &mut out), "which it is: nothing changes");
+        assert_eq!(out.slices().collect::<Vec<_>>(), [&b"sub a\r\n"[..]]);
         assert_eq!(value(&mut client, content), mark);
         assert_eq!(value(&mut client, "2"), (false, false));
     }

@@ -25,11 +25,38 @@ typedef struct fixture {
     drywire_client_options client_options;
     drywire_fanout_options fanout_options;
     drywire_sudoku_options sudoku_options;
-    drywire_memcached_request request;
+    drywire_memcached_request memcached_request;
     drywire_server_stats server_stats;
     drywire_memcached_stats memcached_stats;
     drywire_client_stats client_stats;
-    drywire_error_info info;
+    drywire_error_info error_info;
+    drywire_admission_options admission_options;
+    drywire_read_gate_options read_gate_options;
+    drywire_out_gate_options out_gate_options;
+    drywire_patience_options patience_options;
+    drywire_heartbeat_options heartbeat_options;
+    drywire_phi_options phi_options;
+    drywire_ping_flood_options ping_flood_options;
+    drywire_drain_options drain_options;
+    drywire_throttle_options throttle_options;
+    drywire_retry_options retry_options;
+    drywire_pick_options pick_options;
+    drywire_admission admission;
+    drywire_read_gate read_gate;
+    drywire_refusal_window refusal_window;
+    drywire_refusal_pause refusal_pause;
+    drywire_out_gate out_gate;
+    drywire_patience patience;
+    drywire_heartbeat heartbeat;
+    drywire_phi phi;
+    drywire_ping_flood ping_flood;
+    drywire_stall_guard stall_guard;
+    drywire_drain drain;
+    drywire_throttle throttle;
+    drywire_retry retry;
+    drywire_admission_ask admission_ask;
+    drywire_backend backends[2];
+    drywire_decision decision;
     drywire_bytes key;
     drywire_event events[4];
     drywire_ready ready[4];
@@ -113,6 +140,36 @@ static void fixture_free(fixture *f) {
     drywire_client_free(f->made_client);
 }
 
+static void fixture_policies(fixture *f) {
+    drywire_admission_options_init(&f->admission_options, sizeof f->admission_options);
+    drywire_read_gate_options_init(&f->read_gate_options, sizeof f->read_gate_options);
+    drywire_out_gate_options_init(&f->out_gate_options, sizeof f->out_gate_options);
+    drywire_patience_options_init(&f->patience_options, sizeof f->patience_options);
+    drywire_heartbeat_options_init(&f->heartbeat_options, sizeof f->heartbeat_options);
+    drywire_phi_options_init(&f->phi_options, sizeof f->phi_options);
+    drywire_ping_flood_options_init(&f->ping_flood_options, sizeof f->ping_flood_options);
+    drywire_drain_options_init(&f->drain_options, sizeof f->drain_options);
+    drywire_throttle_options_init(&f->throttle_options, sizeof f->throttle_options);
+    drywire_retry_options_init(&f->retry_options, sizeof f->retry_options);
+    drywire_pick_options_init(&f->pick_options, sizeof f->pick_options);
+    drywire_admission_init(&f->admission, sizeof f->admission, &f->admission_options, 1);
+    drywire_read_gate_init(&f->read_gate, sizeof f->read_gate);
+    drywire_refusal_window_init(&f->refusal_window, sizeof f->refusal_window);
+    drywire_refusal_pause_init(&f->refusal_pause, sizeof f->refusal_pause);
+    drywire_out_gate_init(&f->out_gate, sizeof f->out_gate);
+    drywire_patience_init(&f->patience, sizeof f->patience, 1);
+    drywire_heartbeat_init(&f->heartbeat, sizeof f->heartbeat, &f->heartbeat_options, 1, 2);
+    drywire_phi_init(&f->phi, sizeof f->phi, &f->phi_options, 1, 1000);
+    drywire_ping_flood_init(&f->ping_flood, sizeof f->ping_flood);
+    drywire_stall_guard_init(&f->stall_guard, sizeof f->stall_guard, 1);
+    drywire_drain_init(&f->drain, sizeof f->drain);
+    drywire_throttle_init(&f->throttle, sizeof f->throttle, 1);
+    drywire_retry_init(&f->retry, sizeof f->retry, &f->retry_options, 1);
+    drywire_admission_ask_init(&f->admission_ask, sizeof f->admission_ask);
+    drywire_backend_init(&f->backends[0], 1, 1);
+    drywire_backend_init(&f->backends[1], 2, 1);
+}
+
 static void fixture_make(fixture *f) {
     static const uint8_t request[] = "request\nrest";
     uint8_t boards[3 * 85];
@@ -123,7 +180,7 @@ static void fixture_make(fixture *f) {
     drywire_memcached_options_init(&f->memcached_options, sizeof f->memcached_options);
     drywire_custom_options_init(&f->custom_options, sizeof f->custom_options);
     drywire_client_options_init(&f->client_options, sizeof f->client_options);
-    drywire_memcached_request_init(&f->request, sizeof f->request);
+    drywire_memcached_request_init(&f->memcached_request, sizeof f->memcached_request);
     drywire_fanout_options_init(&f->fanout_options, sizeof f->fanout_options);
     drywire_sudoku_options_init(&f->sudoku_options, sizeof f->sudoku_options);
     f->memcached_options.memory = 1 << 20;
@@ -160,13 +217,14 @@ static void fixture_make(fixture *f) {
     must(drywire_client_eof(f->over_client) == 0, "eof");
     f->key.data = (const uint8_t *)"key";
     f->key.len = 3;
-    f->request.verb = DRYWIRE_MEMCACHED_GET;
-    f->request.keys = &f->key;
-    f->request.key_count = 1;
+    f->memcached_request.verb = DRYWIRE_MEMCACHED_GET;
+    f->memcached_request.keys = &f->key;
+    f->memcached_request.key_count = 1;
     f->server_stats.struct_size = sizeof f->server_stats;
     f->memcached_stats.struct_size = sizeof f->memcached_stats;
     f->client_stats.struct_size = sizeof f->client_stats;
-    f->info.struct_size = sizeof f->info;
+    f->error_info.struct_size = sizeof f->error_info;
+    fixture_policies(f);
 }
 
 static void fresh(fixture *f) {

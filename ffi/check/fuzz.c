@@ -8,12 +8,12 @@
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
-    ops_run(data, size);
+    ops_run(data, size, NULL);
     return 0;
 }
 
 #ifdef REPLAY
-/* Prints the hash of each file named, or with --random COUNT that of as many made-up sequences. */
+/* Prints for each file named the hash of what came out and the bytes that were sent, or with --random COUNT that of as many made-up sequences. */
 int main(int argc, char **argv) {
     static uint8_t data[1 << 16];
     int i;
@@ -29,17 +29,19 @@ int main(int argc, char **argv) {
                 /* Few kinds of input are worth much of the time. */
                 data[at] = (uint8_t)(at % 4 == 3 ? seed % 16 : seed >> 32);
             }
-            printf("%016llx\n", (unsigned long long)ops_run(data, at));
+            printf("%016llx\n", (unsigned long long)ops_run(data, at, NULL));
         }
         return 0;
     }
     for (i = 1; i < argc; i++) {
         FILE *file = fopen(argv[i], "rb");
         size_t size;
+        uint64_t hash, delivered;
         MUST(file != NULL);
         size = fread(data, 1, sizeof data, file);
         fclose(file);
-        printf("%016llx %s\n", (unsigned long long)ops_run(data, size), argv[i]);
+        hash = ops_run(data, size, &delivered);
+        printf("%016llx %llu %s\n", (unsigned long long)hash, (unsigned long long)delivered, argv[i]);
     }
     return 0;
 }

@@ -5,45 +5,33 @@
     generate.py layout       a C program that prints size, alignment and offsets of every struct
     generate.py misuse       C: each function with each pointer NULL, bad numbers, ended handles
     generate.py panic        C: each function with a panic inside, then the poisoned handle
+    generate.py stub         C: each function with nothing inside, for a library with this interface
+    generate.py ... HEADER   of another header
 """
 
 import re
 import sys
 from pathlib import Path
 
-HEADER = Path(__file__).resolve().parents[2] / "include" / "drywire.h"
+HEADER = Path(sys.argv[2] if __name__ == "__main__" and sys.argv[2:] else Path(__file__).resolve().parents[2] / "include" / "drywire.h")
 
 # Exports that cannot fail: they touch no handle's state and enter no guard.
 UNGUARDED = {
     "drywire_version_num", "drywire_version_string", "drywire_abi_version", "drywire_has_feature",
     "drywire_status_name", "drywire_status_is_fatal", "drywire_conn_id",
 }
-# Pointers that may be NULL, beyond input of length 0.
-OPTIONAL = {
-    ("drywire_conn_open", "user"),
-    ("drywire_memcached_server_new", "options"), ("drywire_memcached_server_new", "memcached"),
-    ("drywire_custom_server_new", "options"), ("drywire_custom_server_new", "custom"),
-    ("drywire_memcached_client_new", "options"),
-    ("drywire_chat_server_new", "options"), ("drywire_chat_server_new", "fanout"),
-    ("drywire_hub_server_new", "options"), ("drywire_hub_server_new", "fanout"),
-    ("drywire_sudoku_server_new", "options"), ("drywire_sudoku_server_new", "sudoku"),
-}
+# Pointers that may be NULL, beyond input of length 0 and settings, which are all defaults then.
+OPTIONAL = {"drywire_conn_open": {"user"}}
+SETTINGS = {"options", "memcached", "custom", "fanout", "sudoku"}
+NEEDS_SETTINGS = {"drywire_framer_new"}
 # Valid only after another call; misuse.c does that by hand.
 SECOND_STEP = {"drywire_conn_input_commit", "drywire_conn_was_shut_down"}
 # What a function needs that its types do not tell.
 SPECIAL = {
     ("drywire_server_get_memcached_stats", "server"): "f->memcached",
-    ("drywire_framer_options_init", "size"): "sizeof f->framer_options",
-    ("drywire_server_options_init", "size"): "sizeof f->server_options",
-    ("drywire_memcached_options_init", "size"): "sizeof f->memcached_options",
-    ("drywire_custom_options_init", "size"): "sizeof f->custom_options",
-    ("drywire_client_options_init", "size"): "sizeof f->client_options",
-    ("drywire_fanout_options_init", "size"): "sizeof f->fanout_options",
-    ("drywire_sudoku_options_init", "size"): "sizeof f->sudoku_options",
     ("drywire_server_next_work", "server"): "f->sudoku",
     ("drywire_server_complete", "server"): "f->sudoku",
     ("drywire_server_complete", "work"): "f->done_work",
-    ("drywire_memcached_request_init", "size"): "sizeof f->request",
     ("drywire_conn_input_commit", "n"): "0",
     ("drywire_conn_output_consume", "bytes"): "0",
     ("drywire_client_output_consume", "bytes"): "0",
@@ -56,26 +44,10 @@ VALUES = {
     "drywire_conn *": "f->conn",
     "drywire_client *": "f->client",
     "drywire_work *": "f->work",
-    "drywire_work **": "&f->made_work",
-    "drywire_framer **": "&f->made_framer",
-    "drywire_server **": "&f->made_server",
-    "drywire_conn **": "&f->made_conn",
-    "drywire_client **": "&f->made_client",
-    "drywire_framer_options *": "&f->framer_options",
-    "drywire_server_options *": "&f->server_options",
-    "drywire_memcached_options *": "&f->memcached_options",
-    "drywire_custom_options *": "&f->custom_options",
-    "drywire_client_options *": "&f->client_options",
-    "drywire_fanout_options *": "&f->fanout_options",
-    "drywire_sudoku_options *": "&f->sudoku_options",
-    "drywire_memcached_request *": "&f->request",
-    "drywire_server_stats *": "&f->server_stats",
-    "drywire_memcached_stats *": "&f->memcached_stats",
-    "drywire_client_stats *": "&f->client_stats",
-    "drywire_error_info *": "&f->info",
     "drywire_event *": "f->events",
     "drywire_ready *": "f->ready",
     "drywire_iov *": "f->iov",
+    "drywire_backend *": "f->backends",
     "uint64_t *": "f->numbers",
     "uint8_t **": "&f->room",
     "size_t *": None,  # one place for each
@@ -86,6 +58,10 @@ VALUES = {
     "uint32_t": "0",
     "int32_t": "0",
 }
+# Structs of the caller's that begin with their size.
+SIZED = re.compile(
+    r"drywire_(\w+_(options|stats|info|request|ask)|admission|read_gate|out_gate|patience|heartbeat|phi|"
+    r"ping_flood|stall_guard|refusal_window|refusal_pause|drain|throttle|retry) \*")
 
 
 def declarations():
@@ -115,18 +91,21 @@ def valid(name, params):
     values = []
     for position, (kind, argument, const) in enumerate(params):
         value = SPECIAL.get((name, argument))
-        if value is None:
+        if value is None and (made := re.fullmatch(r"drywire_(\w+) \*(\*?)", kind)) and kind not in VALUES:
+            value = f"&f->made_{made[1]}" if made[2] else f"&f->{made[1]}"
+        elif value is None:
             value = VALUES[kind]
         if value is None and kind == "size_t *":
             value = f"&f->n[{position}]"
         elif value is None and kind == "uint8_t *":
             value = "f->input" if const else "f->output"
         elif value is None and kind == "size_t":
-            value = {"len": "3", "payload_len": "3", "count": "2", "cap": "4"}[argument]
+            size = f"sizeof *({values[0]})" if argument == "size" else None
+            value = size or {"len": "3", "payload_len": "3", "count": "2", "cap": "4"}[argument]
             if argument == "cap" and params[position - 1][0] == "uint8_t *":
                 value = "sizeof f->output"
         elif value is None:
-            value = {"now_ns": "7", "id": "f->id", "token": "f->token"}[argument]
+            value = {"now_ns": "7", "id": "f->id", "token": "f->token"}.get(argument, "5")
         values.append(value)
     return values
 
@@ -158,7 +137,8 @@ def misuse():
             bad = list(good)
             if "*" in kind:
                 bad[position] = "NULL"
-                optional = (name, argument) in OPTIONAL
+                optional = argument in OPTIONAL.get(name, set()) or (
+                    argument in SETTINGS and const and name not in NEEDS_SETTINGS)
                 emit(f"{argument} NULL", bad,
                      "NO_MISUSE" if optional else "IS_NULL" if returns == "drywire_status" else "ANY")
                 if position + 1 < len(params) and params[position + 1][:2] in (
@@ -188,11 +168,13 @@ def misuse():
                         bad[position] = "3"
                     emit(f"{argument} out of range", bad,
                          "FAILS" if returns == "drywire_status" else "ANY")
-            if params[position][0].endswith("_options *") or params[position][0].endswith(("_stats *", "_info *", "_request *")):
-                if not name.endswith("_init"):
-                    print(f"    fresh(f);")
-                    print(f"    *(uint32_t *)(void *)({good[position]}) = 5;")
-                    print(f'    CASE_HERE("{name}: {argument} too small", IS_ABI, {call(returns, name, good)})')
+            # An _init function takes the size of what it fills as an argument.
+            fills = position == 0 and params[1:2] and params[1][:2] == ("size_t", "size")
+            if SIZED.fullmatch(kind) and not fills:
+                expect = "IS_ABI" if returns == "drywire_status" else "ANY"
+                print("    fresh(f);")
+                print(f"    *(uint32_t *)(void *)({good[position]}) = 5;")
+                print(f'    CASE_HERE("{name}: {argument} too small", {expect}, {call(returns, name, good)})')
 
 
 def panic():
@@ -227,8 +209,18 @@ def layout():
     print("    return 0;\n}")
 
 
+def stub():
+    text = re.sub(r"/\*.*?\*/|//[^\n]*", "", HEADER.read_text(), flags=re.S)
+    print('#include "drywire.h"')
+    for returns, name, arguments in re.findall(
+            r"DRYWIRE_API\s+(?:DRYWIRE_WARN_UNUSED\s+)?([^;{]*?)(drywire_\w+)\(([^;]*)\);", text):
+        body = "" if returns.strip() == "void" else "return 0;"
+        print(f"{returns}{name}({arguments}) {{ {body} }}")
+
+
 def symbols():
     print("\n".join(sorted(name for _, name, _ in declarations())))
 
 
-{"symbols": symbols, "layout": layout, "misuse": misuse, "panic": panic}[sys.argv[1]]()
+if __name__ == "__main__":
+    {"symbols": symbols, "layout": layout, "misuse": misuse, "panic": panic, "stub": stub}[sys.argv[1]]()

@@ -16,6 +16,7 @@ prefix=$work/moved
 diff - "$work/files" <<'FILES'
 ./include/drywire.h
 ./include/drywire.hpp
+./include/drywire_guard.hpp
 ./lib/cmake/drywire/drywireConfig.cmake
 ./lib/cmake/drywire/drywireConfigVersion.cmake
 ./lib/libdrywire.a

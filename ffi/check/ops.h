@@ -37,7 +37,7 @@ typedef struct ops {
     shown shown[CONNS];
     drywire_client *client;
     drywire_framer *framer;
-    uint64_t submitted, done;
+    uint64_t submitted, done, delivered;
     uint8_t kept[512];
     size_t kept_len;
 } ops;
@@ -156,7 +156,7 @@ static void ops_setup(ops *o, unsigned flags) {
 static void ops_conn(ops *o, unsigned op, unsigned i) {
     uint8_t data[1024];
     drywire_conn *conn = o->conns[i];
-    size_t len, n = 0, bytes = 0;
+    size_t len, n = 0, bytes = 0, part;
     drywire_status status;
     if (conn == NULL) {
         status = drywire_conn_open(o->servers[i / 2], o->now, &o->conns[i], &o->conns[i]);
@@ -197,8 +197,10 @@ static void ops_conn(ops *o, unsigned op, unsigned i) {
             bytes += o->shown[i].iov[n].len;
         }
         ops_forget(o, i);
-        bytes = bytes ? ops_byte(o) % (bytes + 1) : 0;
+        part = ops_byte(o);
+        bytes = part == 255 ? bytes : part % (bytes + 1);
         status = drywire_conn_output_consume(conn, o->now, bytes);
+        o->delivered += status >= 0 ? bytes : 0;
         MUST(status >= 0 || status == DRYWIRE_ERR_RANGE);
         ops_say(o, (uint64_t)status ^ bytes);
         break;
@@ -234,6 +236,9 @@ static void ops_server(ops *o, unsigned which) {
     drywire_event events[3];
     size_t i, n;
     if (drywire_server_next_deadline(server) <= o->now) {
+        while (drywire_server_due(server, o->now, ready, 1, &n) == DRYWIRE_MORE) {
+            ops_say(o, ready[0].id ^ ready[0].flags);
+        }
         drywire_server_tick(server, o->now);
         MUST(drywire_server_next_deadline(server) > o->now);
     }
@@ -261,7 +266,7 @@ static void ops_server(ops *o, unsigned which) {
 }
 
 static void ops_client(ops *o, unsigned op) {
-    uint8_t data[1024];
+    uint8_t data[1024] = {0}; /* a key of 3 bytes is taken from it, however few were written */
     size_t len, n, i;
     drywire_status status;
     if (op == 0) {
@@ -336,15 +341,20 @@ static void ops_framer(ops *o) {
     ops_say(o, (uint64_t)status);
 }
 
-/* Runs all of `data`; returns the hash of everything that came out. */
-static uint64_t ops_run(const uint8_t *data, size_t size) {
+#include "ops_policies.h"
+
+/* Runs all of `data`; returns the hash of everything that came out. How many bytes of it were sent for good
+ * goes to `delivered`, unless it is NULL. */
+static uint64_t ops_run(const uint8_t *data, size_t size, uint64_t *delivered) {
     static ops all;
+    static policies p;
     ops *o = &all;
     unsigned i;
     memset(o, 0, sizeof *o);
     o->at = data;
     o->end = data + size;
     ops_setup(o, ops_byte(o));
+    policies_setup(&p);
     while (o->at < o->end) {
         unsigned op = ops_byte(o);
         unsigned what = op & 15, which = op >> 4 & (CONNS - 1);
@@ -355,6 +365,8 @@ static uint64_t ops_run(const uint8_t *data, size_t size) {
             ops_server(o, which & 1);
         } else if (what == 12) {
             ops_framer(o);
+        } else if (what == 15) {
+            ops_policies(o, &p);
         } else {
             ops_client(o, which | (what == 13 ? 0 : 4));
         }
@@ -373,6 +385,9 @@ static uint64_t ops_run(const uint8_t *data, size_t size) {
     drywire_server_free(o->servers[1]);
     drywire_client_free(o->client);
     drywire_framer_free(o->framer);
+    if (delivered != NULL) {
+        *delivered = o->delivered;
+    }
     return o->hash;
 }
 

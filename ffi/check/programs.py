@@ -1,13 +1,15 @@
 #!/usr/bin/env python3
 """Runs the example programs against each other and against clients that others wrote.
 
-    programs.py DIRECTORY       the folder with the built programs
+    programs.py DIRECTORY           the folder with the built programs
+    programs.py DIRECTORY old       memcached, client and reframe only, as of an earlier day
 
 Exit code 0 if all do what they should.
 """
 
 import contextlib
 import random
+import resource
 import selectors
 import signal
 import socket
@@ -17,6 +19,8 @@ import time
 from pathlib import Path
 
 BUILT = Path(sys.argv[1]).resolve()
+# Old hosts are run as they were, with the mistakes they had.
+OLD = sys.argv[2:] == ["old"]
 
 
 @contextlib.contextmanager
@@ -44,7 +48,22 @@ def memcached(program, *options):
         client = run(BUILT / "client", str(port), "20000", text=True)
         assert client.returncode == 0, f"{program} {options}: client: {client.stdout}{client.stderr}"
         largest = value_of_a_mebibyte(port)
+        if not OLD:
+            ends_with_its_request(port)
     print(f"{program} {' '.join(options)}: memccapable -a passes; {client.stdout.strip()}; {largest}")
+
+
+def ends_with_its_request(port):
+    """The end of input lies behind the request before the server looks: one readiness for both."""
+    for _ in range(200):
+        with socket.create_connection(("127.0.0.1", port)) as s:
+            s.settimeout(20)
+            s.sendall(b"version\r\n")
+            s.shutdown(socket.SHUT_WR)
+            got = b""
+            while chunk := s.recv(1000):
+                got += chunk
+        assert got.startswith(b"VERSION "), f"half a connection got {got}"
 
 
 def value_of_a_mebibyte(port):
@@ -94,6 +113,41 @@ def fanout(clients, *options):
     print(f"fanout {' '.join(options)}: {clients} clients heard everything once and in order")
 
 
+def chat(clients, *options):
+    """Everybody hears everything, the speaker too, once and in one order for all."""
+    with serving("chat", *options) as port:
+        sockets = [socket.create_connection(("127.0.0.1", port)) for _ in range(clients)]
+        said = [f"{number} says {turn}".encode() for number in range(20) for turn in range(3)]
+        # Who is not in the room yet does not hear: each speaks once all have heard it.
+        first = b"\0\0\0\5hello"
+        sockets[-1].sendall(first)
+        for s in sockets:
+            s.settimeout(30)
+            assert exactly(s, len(first)) == first
+        for number, line in enumerate(said):
+            sockets[number % 20].sendall(len(line).to_bytes(4, "big") + line)
+        heard = [exactly(s, sum(len(line) + 4 for line in said)) for s in sockets]
+        assert len(set(heard)) == 1, "one order for all"
+        lines, rest = [], heard[0]
+        while rest:
+            size = int.from_bytes(rest[:4], "big")
+            lines.append(rest[4 : 4 + size])
+            rest = rest[4 + size :]
+        assert sorted(lines) == sorted(said), "everything, once"
+        for s in sockets:
+            s.close()
+    print(f"chat {' '.join(options)}: {clients} clients heard everything once and in one order")
+
+
+def exactly(s, size):
+    got = b""
+    while len(got) < size:
+        chunk = s.recv(size - len(got))
+        assert chunk, "the connection ended early"
+        got += chunk
+    return got
+
+
 def reframe():
     text = b"".join(b"%d%s\n" % (n, b"x" * (n * 7 % 3000)) for n in range(5000))
     chain = [("lines", "varint"), ("varint", "u32le"), ("u32le", "u32"), ("u32", "u16"), ("u16", "crlf"),
@@ -112,9 +166,21 @@ def reframe():
     print("reframe: six framings there and back, errors named with their offset")
 
 
+def a_thousand():
+    """Or as many as this machine lets one process open."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    enough = 2000 if most == resource.RLIM_INFINITY else min(most, 2000)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (enough, most))  # the programs inherit it
+    return min(1000, enough - 50)
+
+
+many = a_thousand()
 reframe()
-for program in ("memcached", "memcached-cpp"):
+for program in ("memcached",) if OLD else ("memcached", "memcached-cpp"):
     memcached(program)
     memcached(program, "--sndbuf", "2048")
-fanout(1000)
-fanout(50, "--sndbuf", "2048")
+if not OLD:
+    fanout(many)
+    fanout(50, "--sndbuf", "2048")
+    chat(many)
+    chat(50, "--sndbuf", "2048")

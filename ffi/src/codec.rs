@@ -16,6 +16,7 @@ use drywire::frame::resp::Resp;
 use drywire::frame::tlv::{Compact, Damage, Tlv};
 use drywire::frame::{
     ConfigError, Encode, EncodeError, Eof, ErrorKind, FrameError, Framing, Header, Meta, Step,
+    frames,
 };
 use drywire_status::{
     DRYWIRE_ERR_BUFFER, DRYWIRE_ERR_PROTOCOL, DRYWIRE_ERR_RANGE, DRYWIRE_ERR_TOO_LONG,
@@ -445,35 +446,28 @@ fn decode<F: Framing>(
     data: &[u8],
     events: &mut OutArray<drywire_event>,
 ) -> Decoded {
-    let mut ahead = F::Lookahead::default();
-    let mut at = 0;
+    let mut it = frames(framing, state, data);
+    let mut error = None;
     while !events.is_full() {
-        let offset = framing.position(state);
-        match framing.step_in(state, &mut ahead, data, at) {
-            Step::Frame { payload, meta, consumed } => {
-                let rest = data.get(at..).unwrap_or_default();
-                let mut event = drywire_event::new(DRYWIRE_EVENT_FRAME, u64::from(meta.extra));
-                event.flags = meta.kind;
-                event.num = offset;
-                event.a = drywire_bytes::of(payload.of(rest));
-                event.b = drywire_bytes::of(rest.get(..consumed).unwrap_or_default());
+        match it.next() {
+            Some(Ok(frame)) => {
+                let mut event =
+                    drywire_event::new(DRYWIRE_EVENT_FRAME, u64::from(frame.meta.extra));
+                event.flags = frame.meta.kind;
+                event.num = frame.at;
+                event.a = drywire_bytes::of(frame.payload);
+                event.b = drywire_bytes::of(frame.bytes);
                 events.push(event);
-                at += consumed;
             }
-            Step::Skip { consumed } => at += consumed,
-            Step::Need(more) => {
-                return Decoded { consumed: at, need: more.get(), error: None };
+            Some(Err(bad)) if bad.fatal => {
+                error = Some(bad);
+                break;
             }
-            Step::Error { error, consumed } => {
-                at += consumed;
-                if error.fatal {
-                    return Decoded { consumed: at, need: 0, error: Some(error) };
-                }
-                events.push(bad_frame(&error));
-            }
+            Some(Err(bad)) => events.push(bad_frame(&bad)),
+            None => break,
         }
     }
-    Decoded { consumed: at, need: 0, error: None }
+    Decoded { consumed: it.consumed(), need: it.needed(), error }
 }
 
 fn bad_frame(error: &FrameError) -> drywire_event {

@@ -1,6 +1,6 @@
 //! Tier B: the connections of a server.
 
-use crate::domain::{Domain, Inner, id_of};
+use crate::domain::{Domain, Inner, Kind, id_of};
 use crate::guard::{free, into_handle, status};
 use crate::server::drywire_server;
 use crate::sized;
@@ -22,6 +22,10 @@ pub const DRYWIRE_WANT_AGAIN: u32 = 4;
 pub const DRYWIRE_WANT_SHUTDOWN: u32 = 8;
 /// In `drywire_conn_wants`: it is over; close the socket and free the connection.
 pub const DRYWIRE_WANT_CLOSE: u32 = 16;
+/// In `drywire_conn_wants` beside `DRYWIRE_WANT_CLOSE`: something owed is lost, so close the socket in a
+/// way that resets the connection (`SO_LINGER` with 0 seconds): the peer must be able to tell that from
+/// a peaceful end.
+pub const DRYWIRE_WANT_RESET: u32 = 32;
 
 /// `code` of a connection's `drywire_error_info`: it is open.
 pub const DRYWIRE_CLOSE_NONE: u32 = 0;
@@ -39,6 +43,8 @@ pub const DRYWIRE_CLOSE_FAULT: u32 = 5;
 pub const DRYWIRE_CLOSE_SLOW_READER: u32 = 6;
 /// `code`: the transport failed, or the caller gave it up.
 pub const DRYWIRE_CLOSE_TRANSPORT: u32 = 7;
+/// `code`: nothing happened for too long.
+pub const DRYWIRE_CLOSE_IDLE: u32 = 8;
 
 /// For `drywire_conn_abort`: the transport failed in some way.
 pub const DRYWIRE_TRANSPORT_OTHER: u32 = 0;
@@ -58,10 +64,11 @@ pub struct drywire_conn {
 }
 
 /// Opens a connection; the caller has accepted a socket for it. `user` is handed back with
-/// everything that concerns the connection. Past the limit of connections the new one is told so
-/// and ends: drive it like any other. Free it with `drywire_conn_free`.
+/// everything that concerns the connection. Past the limit of connections, and once the server goes
+/// away, the new one is told so and ends: drive it like any other. Free it with `drywire_conn_free`.
 ///
-/// Errors: `DRYWIRE_ERR_OVERLOADED` when too many are being refused already: close the socket;
+/// Errors: `DRYWIRE_ERR_OVERLOADED` when too many are being refused already, and instead of a refusal
+/// by a custom server, which has no words for it: close the socket in a way that resets it;
 /// `DRYWIRE_ERR_STATE` between `_input_reserve` and `_input_commit`; `DRYWIRE_ERR_NULL`. On failure
 /// `*conn` is NULL.
 #[must_use]
@@ -91,6 +98,13 @@ pub unsafe extern "C" fn drywire_conn_open(
             return Err(DRYWIRE_ERR_OVERLOADED);
         };
         inner.opened(id, user);
+        let refused = inner.machine().close_reason(id) == Some(CloseReason::Refused);
+        if refused && matches!(inner.engine, Kind::Custom(_)) {
+            // A peaceful end would look like one that owes nothing for what the peer sends.
+            inner.release(id);
+            inner.totals.overloaded += 1;
+            return Err(DRYWIRE_ERR_OVERLOADED);
+        }
         let handle = drywire_conn { domain: domain.clone(), id, lent: Default::default() };
         // SAFETY: checked by `Out::new`.
         unsafe { into_handle(conn, handle) }
@@ -132,8 +146,16 @@ pub unsafe extern "C" fn drywire_conn_user(conn: *const drywire_conn) -> *mut c_
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn drywire_conn_wants(conn: *const drywire_conn) -> u32 {
     // SAFETY: as above.
-    unsafe { with(conn, |inner, conn| Ok(u32::from(inner.machine().wants(conn.id).bits()))) }
-        .unwrap_or(DRYWIRE_WANT_CLOSE)
+    unsafe {
+        with(conn, |inner, conn| {
+            let machine = inner.machine();
+            let wants = machine.wants(conn.id);
+            let lost = wants.has(Wants::CLOSE)
+                && machine.close_reason(conn.id).is_some_and(CloseReason::breaks_off);
+            Ok(u32::from(wants.bits()) | if lost { DRYWIRE_WANT_RESET } else { 0 })
+        })
+    }
+    .unwrap_or(DRYWIRE_WANT_CLOSE)
 }
 
 /// Takes input from the caller's memory; replies are appended to the output. The number of bytes
@@ -448,6 +470,9 @@ fn ended(reason: CloseReason) -> drywire_error_info {
             DRYWIRE_ERR_SLOW_READER,
             "the peer took no output for too long",
         ),
+        CloseReason::Idle => {
+            (DRYWIRE_CLOSE_IDLE, DRYWIRE_ERR_TIMED_OUT, "nothing happened for too long")
+        }
         _ => (DRYWIRE_CLOSE_TRANSPORT, DRYWIRE_ERR_CONNECTION_LOST, "the transport failed"),
     };
     drywire_error_info {

@@ -1,9 +1,10 @@
 //! What a server and its connections share: the engine and what callers were shown of it.
 
-use crate::custom::Custom;
+use crate::custom::{Custom, Payload};
 use crate::guard::Guarded;
-use crate::output::Shown;
+use crate::output::{Dead, Shown};
 use crate::status::{Result, drywire_status};
+use bytes::BytesMut;
 use drywire::Tick;
 use drywire::conn::{Limits, Scratch};
 use drywire::engine::{ConnId, Engine, Local, Machine};
@@ -28,6 +29,9 @@ pub(crate) struct Inner {
     pub(crate) now: Tick,
     /// Requests handed out by the last poll, which still borrows from them.
     pub(crate) polled: Vec<crate::custom::Request>,
+    /// Connections that are due and not told of yet, the next one last.
+    due: Vec<ConnId>,
+    dead: Dead<BytesMut>,
     debug_views: bool,
     pub(crate) totals: Totals,
 }
@@ -73,6 +77,8 @@ pub(crate) struct Totals {
 #[derive(Default)]
 struct Slot {
     generation: u32,
+    /// Not freed.
+    open: bool,
     /// The caller's pointer, as a number: nothing here may follow it.
     user: usize,
     shown: Shown,
@@ -89,6 +95,8 @@ impl Inner {
             at_risk: Vec::new(),
             now: Tick::ZERO,
             polled: Vec::new(),
+            due: Vec::new(),
+            dead: Dead::default(),
             debug_views,
             totals: Totals::default(),
         }
@@ -110,6 +118,44 @@ impl Inner {
             self.pin_shown();
         }
         Ok(self.clock(now))
+    }
+
+    /// Looks who is due at `now`, unless some that were are still to be told.
+    pub(crate) fn list_due(&mut self, now: Tick) {
+        if self.due.is_empty() {
+            self.engine.machine().due(now, &mut self.due);
+            self.due.reverse();
+        }
+    }
+
+    /// The next of them that is still there.
+    pub(crate) fn next_due(&mut self) -> Option<ConnId> {
+        loop {
+            let id = self.due.pop()?;
+            if self.slot(id).is_some_and(|slot| slot.open) {
+                return Some(id);
+            }
+        }
+    }
+
+    pub(crate) fn all_due_told(&self) -> bool {
+        self.due.is_empty()
+    }
+
+    pub(crate) fn forget_due(&mut self) {
+        self.due.clear();
+    }
+
+    /// The views of the last poll are over.
+    pub(crate) fn end_polled(&mut self) {
+        for request in self.polled.drain(..) {
+            if self.debug_views
+                && let Payload::Frame(bytes) = request.payload
+                && let Ok(bytes) = bytes.try_into_mut()
+            {
+                self.dead.bury(bytes);
+            }
+        }
     }
 
     #[inline]
@@ -139,8 +185,8 @@ impl Inner {
             self.slots.resize_with(place + 1, Slot::default);
         }
         self.totals.accepted += 1;
-        self.slots[place] =
-            Slot { generation: id.generation, user, shown: Shown::new(self.debug_views) };
+        let shown = Shown::new(self.debug_views);
+        self.slots[place] = Slot { generation: id.generation, open: true, user, shown };
     }
 
     /// Forgets a connection, whatever state it is in.
@@ -155,6 +201,7 @@ impl Inner {
         let now = self.now;
         self.machine().release(id, now);
         if let Some(slot) = self.slot(id) {
+            slot.open = false;
             slot.shown = Shown::default();
         }
     }

@@ -12,6 +12,7 @@
 //! | [`framer`], [`codec`] | tier A: framings over the caller's buffers |
 //! | [`server`], [`conn`], [`options`] | tier B: the server engine, its connections, protocols made in C |
 //! | [`client`], [`request`] | tier C: client machines |
+//! | [`policy`] | the guard policies, on structs of the caller's |
 //!
 //! All unsafe code of the project is in this crate: reading pointers of callers, nothing else.
 
@@ -24,6 +25,7 @@ pub mod framer;
 mod guard;
 pub mod options;
 mod output;
+pub mod policy;
 pub mod request;
 pub mod server;
 pub mod services;

@@ -1,11 +1,13 @@
 //! Settings and statistics of servers.
 
 use crate::guard::{guarded, status};
+use crate::policy::count;
 use crate::sized::{Growing, init};
 use crate::status::{Result, drywire_status};
 use crate::types::DRYWIRE_NO_DEADLINE;
 use core::time::Duration;
 use drywire::conn::Limits;
+use drywire::guard::OutGateConfig;
 use drywire::memcache::store::{ITEM_MAX_DEFAULT, Store};
 use drywire_status::DRYWIRE_ERR_RANGE;
 
@@ -41,6 +43,35 @@ pub struct drywire_server_options {
     pub linger_ns: u64,
     /// How many bytes are discarded then at most. Default 256 KiB.
     pub linger_bytes: u64,
+    /// A connection on which nothing comes in for this long, and with nothing owed or unsent, is
+    /// ended. 0, the default, is for ever.
+    pub idle_ns: u64,
+    /// How much later than asked for the server may be called before this process itself counts as
+    /// having been away; that time is held against no peer. Default 1 s.
+    pub own_stall_ns: u64,
+    /// An open connection that takes nothing of its waiting output for this long is ended. 0, the
+    /// default, is the service's own: 10 s, 5 minutes for chat and hub.
+    pub output_stall_ns: u64,
+    /// Waiting output with which a connection is ended, in bytes; at least `output_high`. Only what is
+    /// pushed to it can reach that. 0, the default, is 4 MiB.
+    pub output_hard: u64,
+    /// More waiting output than this is tolerated for `output_soft_ns` only; 0, the default, is no such
+    /// limit.
+    pub output_soft: u64,
+    /// How long.
+    pub output_soft_ns: u64,
+    /// Input and output held by all connections together, in bytes: from three quarters of it on a
+    /// connection is read only once its own output is taken; at all of it the service refuses what it
+    /// can. Default 256 MiB.
+    pub total_limit: u64,
+    /// How long a connection is not read after a request of it was refused, so that refusing stays
+    /// cheap. 0, the default, is not at all.
+    pub refusal_pause_ns: u64,
+    /// How many requests of all connections have to be refused within such a time for it: choose it so
+    /// that reading and answering each alone takes a few percent of the time. Default 1.
+    pub refusal_pause_from: u32,
+    /// 0.
+    pub reserved: u32,
 }
 
 // SAFETY: plain numbers in C order.
@@ -56,11 +87,22 @@ unsafe impl Growing for drywire_server_options {
         drain_stall_ns: 10_000_000_000,
         linger_ns: 1_000_000_000,
         linger_bytes: 256 << 10,
+        idle_ns: 0,
+        own_stall_ns: 1_000_000_000,
+        output_stall_ns: 0,
+        output_hard: 0,
+        output_soft: 0,
+        output_soft_ns: 0,
+        total_limit: Limits::DEFAULT.total as u64,
+        refusal_pause_ns: 0,
+        refusal_pause_from: Limits::DEFAULT.refusal_pause_from,
+        reserved: 0,
     };
 }
 
 impl drywire_server_options {
-    pub(crate) fn limits(&self) -> Result<Limits> {
+    /// The limits, with `own` of the service where 0 stands for them.
+    pub(crate) fn limits(&self, own: &Limits) -> Result<Limits> {
         let range = |value: u64, least: usize| {
             let value = usize::try_from(value).map_err(|_| DRYWIRE_ERR_RANGE)?;
             if (least..=LARGEST).contains(&value) { Ok(value) } else { Err(DRYWIRE_ERR_RANGE) }
@@ -73,15 +115,38 @@ impl drywire_server_options {
             drain_stall: Duration::from_nanos(self.drain_stall_ns),
             linger: Duration::from_nanos(self.linger_ns),
             linger_bytes: range(self.linger_bytes, 0)?,
-            ..Limits::default()
+            idle: Duration::from_nanos(self.idle_ns),
+            own_stall: Duration::from_nanos(self.own_stall_ns),
+            output: self.output(own.output),
+            total: count(self.total_limit),
+            refusal_pause: Duration::from_nanos(self.refusal_pause_ns),
+            refusal_pause_from: self.refusal_pause_from,
         };
         let known_flags = self.flags & !DRYWIRE_DEBUG_VIEWS == 0;
-        let sane = limits.output_low < limits.output_high && limits.messages_per_turn > 0;
+        let sane = limits.output_low < limits.output_high
+            && limits.output_high <= limits.output.hard
+            && limits.messages_per_turn > 0;
         if known_flags && sane && self.max_connections > 0 {
             Ok(limits)
         } else {
             Err(DRYWIRE_ERR_RANGE)
         }
+    }
+
+    fn output(&self, own: OutGateConfig) -> OutGateConfig {
+        let mut output = own;
+        if self.output_stall_ns > 0 {
+            output.no_progress = Duration::from_nanos(self.output_stall_ns);
+        }
+        output.hard = match self.output_hard {
+            0 => own.hard.max(count(self.output_high)),
+            hard => count(hard),
+        };
+        (output.soft, output.soft_for) = match self.output_soft {
+            0 => (output.hard, Duration::MAX),
+            soft => (count(soft), Duration::from_nanos(self.output_soft_ns)),
+        };
+        output
     }
 
     pub(crate) const fn debug(&self) -> bool {

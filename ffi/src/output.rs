@@ -93,20 +93,40 @@ impl Shown {
 /// Views that are copies, each in its own allocation.
 #[derive(Default)]
 struct Copies {
-    /// With the position in the stream at which each ends.
-    live: VecDeque<(u64, Box<[u8]>)>,
+    /// With the position in the stream at which each ends. No boxes: to move a box ends what was
+    /// borrowed from it, and views are.
+    live: VecDeque<(u64, Vec<u8>)>,
     consumed: u64,
-    /// Overwritten and kept a while, so that a late look sees the pattern.
-    dead: VecDeque<Box<[u8]>>,
+    dead: Dead<Vec<u8>>,
+}
+
+/// Bytes that may not be looked at any more: overwritten and kept a while, so that a late look sees
+/// the pattern.
+pub(crate) struct Dead<T>(VecDeque<T>);
+
+impl<T> Default for Dead<T> {
+    fn default() -> Self {
+        Self(VecDeque::new())
+    }
+}
+
+impl<T: AsMut<[u8]>> Dead<T> {
+    pub(crate) fn bury(&mut self, mut bytes: T) {
+        bytes.as_mut().fill(POISON);
+        self.0.push_back(bytes);
+        if self.0.len() > DEAD_KEPT {
+            self.0.pop_front();
+        }
+    }
 }
 
 /// What bytes turn into when they may not be looked at any more.
 const POISON: u8 = 0xDD;
-const DEAD_KEPT: usize = 16;
+const DEAD_KEPT: usize = 256;
 
 impl Copies {
     fn add(&mut self, slice: &[u8], end: usize) -> drywire_bytes {
-        let copy: Box<[u8]> = slice.into();
+        let copy = slice.to_vec();
         let view = drywire_bytes::of(&copy);
         self.live.push_back((self.consumed + end as u64, copy));
         view
@@ -116,17 +136,13 @@ impl Copies {
         self.consumed += n as u64;
         let consumed = self.consumed;
         let mut kept = VecDeque::new();
-        for (end, mut copy) in self.live.drain(..) {
+        for (end, copy) in self.live.drain(..) {
             if end <= consumed {
-                copy.fill(POISON);
-                self.dead.push_back(copy);
+                self.dead.bury(copy);
             } else {
                 kept.push_back((end, copy));
             }
         }
         self.live = kept;
-        while self.dead.len() > DEAD_KEPT {
-            self.dead.pop_front();
-        }
     }
 }

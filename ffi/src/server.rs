@@ -16,7 +16,8 @@ use crate::types::{
 };
 use bytes::Bytes;
 use core::time::Duration;
-use drywire::engine::{Engine, Local};
+use drywire::conn::{HostSettings, Limits};
+use drywire::engine::{ConnId, Engine, Local};
 use drywire::frame::Meta;
 use drywire::memcache::store::{Config as StoreConfig, Hasher, Store};
 use drywire::memcache::{Config, Part, Server, Shared};
@@ -51,7 +52,7 @@ pub unsafe extern "C" fn drywire_memcached_server_new(
         out.set(core::ptr::null_mut());
         // SAFETY: as above.
         let (options, memcached) = unsafe { (sized::read(options)?, sized::read(memcached)?) };
-        let limits = options.limits()?;
+        let limits = options.limits(&Limits::default())?;
         let hasher = Hasher::new(memcached.seed);
         let store = StoreConfig {
             item_max: memcached.item_max,
@@ -62,7 +63,11 @@ pub unsafe extern "C" fn drywire_memcached_server_new(
         let config = Config {
             flush: memcached.no_flush == 0,
             pid: memcached.pid,
-            max_connections: options.max_connections,
+            host: HostSettings {
+                max_connections: options.max_connections,
+                ..HostSettings::DEFAULT
+            },
+            limits,
             ..Config::new(hasher, memcached.unix_start)
         };
         let shared = Shared::new(config, Local::one(Part::new(store)));
@@ -99,7 +104,7 @@ pub unsafe extern "C" fn drywire_custom_server_new(
         let (options, custom) = unsafe { (sized::read(options)?, sized::read(custom)?) };
         // SAFETY: as above.
         let codec = codec::build(&unsafe { sized::read(framing) }?)?;
-        let mut limits = options.limits()?;
+        let mut limits = options.limits(&Limits::default())?;
         limits.input = limits.input.max(codec.max_pending());
         if custom.window == 0 || limits.input > crate::options::LARGEST {
             return Err(DRYWIRE_ERR_RANGE);
@@ -149,14 +154,18 @@ pub unsafe extern "C" fn drywire_server_ready(
                     n.set(ready.len());
                     return Ok(DRYWIRE_OK);
                 };
-                let flags = u32::from(inner.machine().wants(id).bits());
-                let user = core::ptr::with_exposed_provenance_mut(inner.user(id));
-                ready.push(drywire_ready { id: id_of(id), user, flags, reserved: 0 });
+                ready.push(ready_of(inner, id));
             }
             n.set(ready.len());
             Ok(DRYWIRE_MORE)
         })
     })
+}
+
+fn ready_of(inner: &mut Inner, id: ConnId) -> drywire_ready {
+    let flags = u32::from(inner.machine().wants(id).bits());
+    let user = core::ptr::with_exposed_provenance_mut(inner.user(id));
+    drywire_ready { id: id_of(id), user, flags, reserved: 0 }
 }
 
 /// Pulls requests of a custom protocol: at most `cap` `DRYWIRE_EVENT_REQUEST` and
@@ -182,7 +191,7 @@ pub unsafe extern "C" fn drywire_server_poll(
             let n = Out::new(n)?;
             n.set(0);
             let mut events = OutArray::new(events, cap)?;
-            inner.polled.clear();
+            inner.end_polled();
             let now = inner.now;
             let mut all = true;
             if let Kind::Custom(engine) = &mut inner.engine {
@@ -333,8 +342,46 @@ pub unsafe extern "C" fn drywire_server_next_deadline(server: *const drywire_ser
         .unwrap_or(DRYWIRE_NO_DEADLINE)
 }
 
-/// Time has passed: does what is due (expiry, idle connections, slow readers). Connections that it
-/// touched show up in `drywire_server_ready`. Cheap when nothing is due.
+/// Lists the connections that a `drywire_server_tick` at `now_ns` may give up, each once. Read what waits in
+/// their sockets before that tick: after a pause of the caller's own, a peer would otherwise be blamed for a
+/// silence in which it was only not listened to. Writes at most `cap` to `ready` and their number to `n`.
+///
+/// The list is made when the one before is used up, and a tick ends it: on `DRYWIRE_MORE` ask again
+/// for the rest of it. Cheap when nothing is due.
+///
+/// Returns `DRYWIRE_OK` when there are no more, `DRYWIRE_MORE` when there are.
+/// Errors: `DRYWIRE_ERR_NULL`; `DRYWIRE_ERR_STATE` between `_input_reserve` and `_input_commit`.
+#[must_use]
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn drywire_server_due(
+    server: *mut drywire_server,
+    now_ns: u64,
+    ready: *mut drywire_ready,
+    cap: usize,
+    n: *mut usize,
+) -> drywire_status {
+    status(unsafe {
+        // SAFETY: as above.
+        enter(server, |inner| {
+            let n = Out::new(n)?;
+            n.set(0);
+            let mut ready = OutArray::new(ready, cap)?;
+            let now = inner.begin(now_ns)?;
+            inner.list_due(now);
+            while !ready.is_full()
+                && let Some(id) = inner.next_due()
+            {
+                ready.push(ready_of(inner, id));
+            }
+            n.set(ready.len());
+            Ok(if inner.all_due_told() { DRYWIRE_OK } else { DRYWIRE_MORE })
+        })
+    })
+}
+
+/// Time has passed: does what is due (expiry, idle connections, slow readers). Whoever is in
+/// `drywire_server_due` is to be read before. Connections that it touched show up in
+/// `drywire_server_ready`. Cheap when nothing is due.
 ///
 /// Errors: `DRYWIRE_ERR_NULL`; `DRYWIRE_ERR_STATE` between `_input_reserve` and `_input_commit`.
 #[unsafe(no_mangle)]
@@ -346,6 +393,7 @@ pub unsafe extern "C" fn drywire_server_tick(
         // SAFETY: as above.
         enter(server, |inner| {
             let now = inner.begin(now_ns)?;
+            inner.forget_due();
             inner.machine().tick(now);
             Ok(DRYWIRE_OK)
         })

@@ -3,14 +3,18 @@
 use crate::domain::{Domain, Inner, Kind};
 use crate::guard::{Guarded, free, guarded, into_handle, status};
 use crate::options::drywire_server_options;
+use crate::policy::gates::drywire_out_gate_options;
+use crate::policy::{count, nanos, span};
 use crate::server::drywire_server;
 use crate::sized::{self, Growing};
 use crate::status::{Result, drywire_status};
-use crate::types::Out;
-use core::time::Duration;
+use crate::types::{Out, drywire_bytes, input};
+use bytes::Bytes;
+use drywire::chat::codec;
 use drywire::conn::Limits;
 use drywire::engine::{Done, Engine, Local, Machine, Work};
-use drywire::guard::AdmitConfig;
+use drywire::fanout::Fate;
+use drywire::guard::{AdmitConfig, OutGateConfig};
 use drywire::sudoku::Stats;
 use drywire::{chat, fanout, hub, sudoku};
 use drywire_status::*;
@@ -37,7 +41,49 @@ pub struct drywire_fanout_options {
     pub heartbeat_ns: u64,
     /// Unix time in milliseconds when `now_ns` is 0. Default 0.
     pub unix_ms: u64,
+    /// What becomes of receivers that are too slow, a `DRYWIRE_FATE_*`, where no rule says otherwise.
+    /// Default they are kicked.
+    pub fate: u32,
+    /// Keys remembered in a room or topic that coalesces. Default 1024.
+    pub keys: u32,
+    /// Messages that one room or topic keeps. Default 10000.
+    pub topic_messages: u64,
+    /// Rooms or topics at most. Default 4096.
+    pub topics: u64,
+    /// How long one that nobody follows is kept. Default 10 minutes.
+    pub keep_unused_ns: u64,
+    /// When a receiver counts as slow. NULL, the default, is as
+    /// `drywire_out_gate_options_init_fanout` has it.
+    pub slow: *const drywire_out_gate_options,
+    /// 0.
+    pub reserved: usize,
+    /// Rules for rooms or topics by name; the first that matches counts. NULL, the default, is none.
+    pub rules: *const drywire_fate_rule,
+    /// How many.
+    pub rule_count: usize,
+    /// Chat: the room that plain clients are in, at most 64 bytes. Empty, the default, is "lobby".
+    pub lobby: drywire_bytes,
 }
+
+/// What becomes of slow receivers in some rooms or topics.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+#[allow(non_camel_case_types)]
+pub struct drywire_fate_rule {
+    /// A name, or the beginning of names followed by `*`.
+    pub pattern: drywire_bytes,
+    /// A `DRYWIRE_FATE_*`.
+    pub fate: u32,
+    /// 0.
+    pub reserved: u32,
+}
+
+/// `fate`: they are told why, and their connection ends.
+pub const DRYWIRE_FATE_KICK: u32 = 0;
+/// `fate`: the oldest messages they have not had are dropped, and they are told how many.
+pub const DRYWIRE_FATE_DROP_OLDEST: u32 = 1;
+/// `fate`: until they have caught up they get only the latest message of each key.
+pub const DRYWIRE_FATE_COALESCE: u32 = 2;
 
 // SAFETY: plain numbers in C order.
 unsafe impl Growing for drywire_fanout_options {
@@ -50,6 +96,16 @@ unsafe impl Growing for drywire_fanout_options {
         total_bytes: 64 << 20,
         heartbeat_ns: 10_000_000_000,
         unix_ms: 0,
+        fate: DRYWIRE_FATE_KICK,
+        keys: 1024,
+        topic_messages: 10_000,
+        topics: 4096,
+        keep_unused_ns: 600_000_000_000,
+        slow: core::ptr::null(),
+        reserved: 0,
+        rules: core::ptr::null(),
+        rule_count: 0,
+        lobby: drywire_bytes { data: core::ptr::null(), len: 0 },
     };
 }
 
@@ -68,7 +124,23 @@ pub struct drywire_sudoku_options {
     pub guesses: u32,
     /// The longest predicted wait that is accepted; beyond it boards are refused. Default 45 ms.
     pub budget_ns: u64,
+    /// The longest actual wait after which a board is still solved. Default 47.5 ms.
+    pub give_up_ns: u64,
+    /// The longest predicted wait while the queue stands. Default 5 ms.
+    pub target_ns: u64,
+    /// A queue that was not empty for this long stands. Default 100 ms.
+    pub interval_ns: u64,
+    /// Time for one board assumed before the first is measured. Default 20 us.
+    pub service_guess_ns: u64,
+    /// Boards waiting at most, whatever the prediction. Default 65536.
+    pub queue_max: u64,
+    /// Their bytes at most. Default 16 MiB.
+    pub queue_bytes: u64,
+    /// Unsent output of a connection from which its boards are left unread. Default 256 KiB.
+    pub conn_out: u64,
 }
+
+const ADMIT: AdmitConfig = sudoku::Config::DEFAULT.admit;
 
 // SAFETY: plain numbers in C order.
 unsafe impl Growing for drywire_sudoku_options {
@@ -77,7 +149,14 @@ unsafe impl Growing for drywire_sudoku_options {
         workers: 1,
         under_way: 1024,
         guesses: 10_000,
-        budget_ns: 45_000_000,
+        budget_ns: ADMIT.budget.as_nanos() as u64,
+        give_up_ns: ADMIT.give_up.as_nanos() as u64,
+        target_ns: ADMIT.target.as_nanos() as u64,
+        interval_ns: ADMIT.interval.as_nanos() as u64,
+        service_guess_ns: ADMIT.service_guess.as_nanos() as u64,
+        queue_max: ADMIT.queue_max as u64,
+        queue_bytes: ADMIT.queue_bytes as u64,
+        conn_out: ADMIT.conn_out as u64,
     };
 }
 
@@ -105,6 +184,33 @@ pub unsafe extern "C" fn drywire_sudoku_options_init(
     status(guarded(|| unsafe { sized::init(options, size) }))
 }
 
+/// Sets the times in `options` for clients that give up after `deadline_ns`: what would be answered
+/// later is refused at once. The rest stays.
+///
+/// Errors: `DRYWIRE_ERR_NULL`, `DRYWIRE_ERR_ABI`.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn drywire_sudoku_options_for_deadline(
+    options: *mut drywire_sudoku_options,
+    deadline_ns: u64,
+) -> drywire_status {
+    status(guarded(|| {
+        if options.is_null() {
+            return Err(DRYWIRE_ERR_NULL);
+        }
+        let times = AdmitConfig::for_deadline(span(deadline_ns));
+        // SAFETY: as above.
+        let new = drywire_sudoku_options {
+            budget_ns: nanos(times.budget),
+            give_up_ns: nanos(times.give_up),
+            target_ns: nanos(times.target),
+            interval_ns: nanos(times.interval),
+            ..unsafe { sized::read(options) }?
+        };
+        // SAFETY: as above.
+        unsafe { sized::write(options, &new) }.map(|()| DRYWIRE_OK)
+    }))
+}
+
 /// Makes a chat server (docs/chat.md): what one client says, all in the room hear. Each connection may
 /// hold the longest message, even if `input_limit` is less. NULL options are all defaults; they are
 /// copied. Free it with `drywire_server_free`.
@@ -121,12 +227,19 @@ pub unsafe extern "C" fn drywire_chat_server_new(
     unsafe {
         make(options, fanout, server, chat::limits(), |limits, max, own| {
             let rooms = u16::try_from(own.subscriptions).map_err(|_| DRYWIRE_ERR_RANGE)?;
-            let config = chat::Config {
+            let mut config = chat::Config {
                 history: own.history,
                 rooms,
-                heartbeat: Duration::from_nanos(own.heartbeat_ns),
+                heartbeat: span(own.heartbeat_ns),
                 ..chat::Config::default()
             };
+            if own.lobby.len > 0 {
+                let lobby = input(own.lobby.data, own.lobby.len)?;
+                if !codec::is_name(lobby, codec::ROOM_MAX) {
+                    return Err(DRYWIRE_ERR_RANGE);
+                }
+                config.lobby = Bytes::copy_from_slice(lobby);
+            }
             let shared = chat::Shared::new(config, fan(limits, own)?);
             Ok(Box::new(Engine::<chat::Server>::new(shared, *limits, max)))
         })
@@ -171,7 +284,17 @@ pub unsafe extern "C" fn drywire_sudoku_server_new(
             }
             let default = sudoku::Config::DEFAULT;
             let config = sudoku::Config {
-                admit: AdmitConfig { budget: Duration::from_nanos(own.budget_ns), ..default.admit },
+                admit: AdmitConfig {
+                    budget: span(own.budget_ns),
+                    give_up: span(own.give_up_ns),
+                    target: span(own.target_ns),
+                    interval: span(own.interval_ns),
+                    service_guess: span(own.service_guess_ns),
+                    queue_max: count(own.queue_max),
+                    queue_bytes: count(own.queue_bytes),
+                    conn_out: count(own.conn_out),
+                    ..default.admit
+                },
                 workers: own.workers,
                 guesses: own.guesses,
                 under_way: own.under_way,
@@ -296,11 +419,18 @@ pub unsafe extern "C" fn drywire_work_free(work: *mut drywire_work) {
     unsafe { free(work) };
 }
 
-fn fan(limits: &Limits, own: &drywire_fanout_options) -> Result<fanout::Config> {
+/// # Safety
+/// The pointers in `own` are as the header's rules want them.
+unsafe fn fan(limits: &Limits, own: &drywire_fanout_options) -> Result<fanout::Config> {
     let size = |n: u64| usize::try_from(n).map_err(|_| DRYWIRE_ERR_RANGE);
     if own.subscriptions == 0 || own.members == 0 || own.topic_bytes == 0 {
         return Err(DRYWIRE_ERR_RANGE);
     }
+    let slow = match own.slow.is_null() {
+        true => OutGateConfig::CHAT,
+        // SAFETY: as above.
+        false => unsafe { sized::read(own.slow) }?.config()?,
+    };
     Ok(fanout::Config {
         // Between the marks, so that a receiver who is slow to read may still speak.
         fill: limits.output_low + (limits.output_high - limits.output_low) / 2,
@@ -308,9 +438,48 @@ fn fan(limits: &Limits, own: &drywire_fanout_options) -> Result<fanout::Config> 
         total_bytes: size(own.total_bytes)?,
         members: own.members as usize,
         subscriptions: own.subscriptions as usize,
+        slow,
+        // SAFETY: as above.
+        fates: unsafe { rules(own) }?,
+        fate: fate(own.fate)?,
+        log_messages: count(own.topic_messages).max(1),
+        keys: own.keys as usize,
+        topics: count(own.topics),
+        keep_unused: span(own.keep_unused_ns),
         unix_ms: own.unix_ms,
         ..fanout::Config::default()
     })
+}
+
+/// # Safety
+/// The rules are as the header wants them.
+unsafe fn rules(own: &drywire_fanout_options) -> Result<Vec<(Box<[u8]>, Fate)>> {
+    if own.rule_count == 0 {
+        return Ok(Vec::new());
+    }
+    if own.rules.is_null() {
+        return Err(DRYWIRE_ERR_NULL);
+    }
+    if own.rule_count > isize::MAX as usize / size_of::<drywire_fate_rule>() {
+        return Err(DRYWIRE_ERR_RANGE);
+    }
+    // SAFETY: promised by the caller, and of a possible size.
+    let rules = unsafe { core::slice::from_raw_parts(own.rules, own.rule_count) };
+    let rule = |rule: &drywire_fate_rule| {
+        // SAFETY: promised by the caller.
+        let pattern = unsafe { input(rule.pattern.data, rule.pattern.len) }?;
+        Ok((pattern.into(), fate(rule.fate)?))
+    };
+    rules.iter().map(rule).collect()
+}
+
+const fn fate(number: u32) -> Result<Fate> {
+    match number {
+        DRYWIRE_FATE_KICK => Ok(Fate::Kick),
+        DRYWIRE_FATE_DROP_OLDEST => Ok(Fate::DropOldest),
+        DRYWIRE_FATE_COALESCE => Ok(Fate::Coalesce),
+        _ => Err(DRYWIRE_ERR_RANGE),
+    }
 }
 
 /// # Safety
@@ -328,7 +497,7 @@ unsafe fn make<T: Growing>(
         out.set(core::ptr::null_mut());
         // SAFETY: promised by the caller.
         let (options, own) = unsafe { (sized::read(options)?, sized::read(own)?) };
-        let mut limits = options.limits()?;
+        let mut limits = options.limits(&needs)?;
         limits.input = limits.input.max(needs.input);
         let engine = engine(&limits, options.max_connections as usize, &own)?;
         let inner = Inner::new(Kind::Plain(engine), limits, options.debug());

@@ -81,7 +81,7 @@ pub const DRYWIRE_EVENT_STAT: u32 = 6;
 /// refusal or version. For `DRYWIRE_OUTCOME_FAILED`, `aux` is the status, negated.
 pub const DRYWIRE_EVENT_DONE: u32 = 7;
 
-/// A connection that something other than its own socket touched.
+/// A connection that something other than its own socket touched, or that is due.
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
 #[allow(non_camel_case_types)]

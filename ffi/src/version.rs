@@ -27,6 +27,8 @@ pub const DRYWIRE_FEATURE_CHAT_SERVER: u32 = 5;
 pub const DRYWIRE_FEATURE_HUB_SERVER: u32 = 6;
 /// For `drywire_has_feature`: sudoku servers and work for other threads.
 pub const DRYWIRE_FEATURE_SUDOKU_SERVER: u32 = 7;
+/// For `drywire_has_feature`: the guard policies (`drywire_admission_*` to `drywire_pick`).
+pub const DRYWIRE_FEATURE_POLICIES: u32 = 8;
 
 const STRING: &CStr =
     match CStr::from_bytes_with_nul(concat!(env!("CARGO_PKG_VERSION"), "\0").as_bytes()) {
@@ -57,5 +59,5 @@ pub extern "C" fn drywire_abi_version() -> u32 {
 /// Functions of a feature that is off exist and return `DRYWIRE_ERR_UNSUPPORTED`. Any thread.
 #[unsafe(no_mangle)]
 pub extern "C" fn drywire_has_feature(feature: u32) -> i32 {
-    i32::from((DRYWIRE_FEATURE_FRAMING..=DRYWIRE_FEATURE_SUDOKU_SERVER).contains(&feature))
+    i32::from((DRYWIRE_FEATURE_FRAMING..=DRYWIRE_FEATURE_POLICIES).contains(&feature))
 }

@@ -31,6 +31,8 @@ const HABITS: Habits = Habits {
     patience: Duration::from_secs(120),
     connections: 40,
     stay: Duration::from_secs(30),
+    think: Duration::MAX,
+    open_loop: false,
 };
 const ROUNDS: u64 = 3;
 const SEEDS: u64 = 3000;
@@ -52,14 +54,16 @@ fn main() {
     let mut undecided = faulty.undecided;
     let mut wall = 0.0;
     for trial in trials() {
-        let all = Campaign::new(&*trial, 0..IN_CI).jobs(2).run();
+        // As in CI: there are a thousand boards in each of these.
+        let seeds = if ["overload", "rolling"].contains(&trial.name()) { 4_000 } else { IN_CI };
+        let all = Campaign::new(&*trial, 0..seeds).jobs(2).run();
         good(trial.name(), &all);
         undecided += all.undecided;
-        let name = format!("20,000 seeds of {}, two cores, s", trial.name());
+        let name = format!("{seeds} seeds of {}, two cores, s", trial.name());
         row(&name, all.wall.as_secs_f64(), 1, "at most", 60.0);
         wall += all.wall.as_secs_f64();
     }
-    row("20,000 seeds of every trial, two cores, s", wall, 1, "", 0.0);
+    row("all of these, s", wall, 1, "", 0.0);
     row("undecided runs", undecided as f64, 0, "at most", 0.0);
     row("digests that differ from run to run", mismatches() as f64, 0, "at most", 0.0);
     tester();

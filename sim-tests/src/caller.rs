@@ -1,11 +1,14 @@
 //! A client that keeps an exact ledger, behaves badly when told to, and works on any transport.
 
+mod misdeeds;
+
 use crate::decide::{Decider, Key, Site};
-use crate::fault::{Fault, Faults};
+use crate::fault::Faults;
 use crate::net::LinkId;
 use crate::node::Ending;
+use crate::plan::{Nemesis, Strike};
 use crate::violation::Violation;
-use crate::workload::{Draw, History, Op, Outcome, Said, Workload};
+use crate::workload::{Draw, History, Op, Outcome, Said, Word, Workload};
 use core::fmt;
 use core::time::Duration;
 use drywire::Tick;
@@ -26,6 +29,10 @@ pub struct Habits {
     pub connections: u32,
     /// How long it stays connected after its last answer.
     pub stay: Duration,
+    /// The longest pause between two operations; drawn pauses go up to a second.
+    pub think: Duration,
+    /// Operations begin on schedule ([`Workload::pause`]), however many wait for an answer.
+    pub open_loop: bool,
 }
 
 impl Default for Habits {
@@ -36,6 +43,8 @@ impl Default for Habits {
             patience: Duration::from_secs(120),
             connections: 40,
             stay: Duration::ZERO,
+            think: Duration::MAX,
+            open_loop: false,
         }
     }
 }
@@ -71,6 +80,12 @@ pub struct Caller<W: Workload> {
     deaf_until: Tick,
     drip: Option<(usize, u64)>,
     drip_at: Tick,
+    drip_until: Tick,
+    /// It does nothing until then, though its machine lives.
+    hung_until: Tick,
+    hung: bool,
+    /// What it does at which time, soonest first.
+    plan: VecDeque<(Tick, Nemesis)>,
     /// Do this as soon as everything is sent.
     cut_off: Option<Do>,
     calm: bool,
@@ -78,6 +93,7 @@ pub struct Caller<W: Workload> {
     tainted: bool,
     wrong: Option<Violation>,
     last_word: Tick,
+    heard: Vec<Word<W::Reply>>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -124,14 +140,18 @@ impl<W: Workload> Caller<W> {
         decider: &mut Decider,
         history: Rc<RefCell<History<W>>>,
     ) -> Self {
-        let depth = 1 + decider.size(DEPTH, Key::of(who, 0), u64::from(habits.depth.max(1) - 1));
+        let most = u64::from(habits.depth.max(1) - 1);
+        let depth = match habits.open_loop {
+            true => usize::MAX,
+            false => 1 + decider.size(DEPTH, Key::of(who, 0), most) as usize,
+        };
         Self {
             who,
             work,
             habits,
             faults,
             history,
-            depth: depth as usize,
+            depth,
             state: State::Down,
             out: Vec::new(),
             out_head: 0,
@@ -148,12 +168,26 @@ impl<W: Workload> Caller<W> {
             deaf_until: Tick::ZERO,
             drip: None,
             drip_at: Tick::ZERO,
+            drip_until: Tick(u64::MAX),
+            hung_until: Tick::ZERO,
+            hung: false,
+            plan: VecDeque::new(),
             cut_off: None,
             calm: false,
             tainted: false,
             wrong: None,
             last_word: Tick::ZERO,
+            heard: Vec::new(),
         }
+    }
+
+    /// What of `strikes` it is to do, and when; at its first moment on a connection after that.
+    #[must_use]
+    pub fn plan(mut self, strikes: &[Strike]) -> Self {
+        let mine = strikes.iter().filter(|s| s.nemesis.is_of_callers() && s.hits(self.who));
+        self.plan = mine.map(|s| (s.at, s.nemesis)).collect();
+        self.plan.make_contiguous().sort_by_key(|(at, _)| *at);
+        self
     }
 
     /// Its number.
@@ -184,7 +218,9 @@ impl<W: Workload> Caller<W> {
     pub fn calm(&mut self) {
         self.calm = true;
         self.deaf_until = Tick::ZERO;
+        self.hung_until = Tick::ZERO;
         self.drip = None;
+        self.plan.clear();
         self.faults = Faults::NONE;
     }
 
@@ -250,6 +286,13 @@ impl<W: Workload> Caller<W> {
     }
 
     fn poll_up(&mut self, now: Tick, decider: &mut Decider) -> Do {
+        while let Some((_, what)) = self.plan.pop_front_if(|(at, _)| *at <= now) {
+            self.misdo(now, what);
+        }
+        self.hung = now < self.hung_until;
+        if self.hung {
+            return Do::Wait(Some(self.hung_until));
+        }
         if let Some(what) = self.cut_off
             && self.out_head == self.out.len()
         {
@@ -289,6 +332,9 @@ impl<W: Workload> Caller<W> {
                 sooner(self.last_word + self.habits.stay);
             }
         }
+        if let Some((at, _)) = self.plan.front() {
+            sooner(*at);
+        }
         if self.deaf_until > now {
             sooner(self.deaf_until);
         }
@@ -303,12 +349,7 @@ impl<W: Workload> Caller<W> {
         let key = Key::of(self.who, self.next);
         let mut draw = Draw { decider, key, of: self.habits.ops };
         let Some(request) = self.work.draw(&mut draw) else { return false };
-        let think = decider.size(THINK, key, 24);
-        self.wait = if think > 8 && !self.calm {
-            now + Duration::from_micros(1 << (think - 4))
-        } else {
-            now
-        };
+        self.wait = self.next_at(now, decider);
         let from = self.out.len();
         self.work.encode(&request, &mut self.out);
         let len = self.out.len() - from;
@@ -338,53 +379,20 @@ impl<W: Workload> Caller<W> {
         true
     }
 
-    /// Rolls the dice for how the caller itself behaves around operation `op`, which has just
-    /// begun. Returns the faults that were drawn.
-    pub fn misbehave(&mut self, now: Tick, decider: &mut Decider) -> Vec<(Fault, u64)> {
-        let mut drawn = Vec::new();
-        if self.calm {
-            return drawn;
-        }
+    /// When the next operation may begin, once this one has.
+    fn next_at(&mut self, now: Tick, decider: &mut Decider) -> Tick {
         let key = Key::of(self.who, self.next);
-        let faults = self.faults;
-        let mut roll = |fault: Fault, n: u64| {
-            let value = decider.rare(fault.site(), key, faults.chance(fault), n);
-            if value > 0 {
-                drawn.push((fault, value));
-            }
-            value
-        };
-        if roll(Fault::HalfClose, 2) > 0 {
-            self.closing = true;
+        if self.habits.open_loop {
+            // From when this one was due: who comes late catches up.
+            let of = self.habits.ops;
+            return self.wait + self.work.pause(&mut Draw { decider, key, of });
         }
-        let last = self.history.borrow().last().map_or(0, |op| op.bytes.end - op.bytes.start);
-        for (fault, what) in [(Fault::Abort, Do::Abort), (Fault::Vanish, Do::Vanish)] {
-            let value = roll(fault, 19);
-            if value > 0 {
-                // After so much of the request, or behind it while its answer is under way.
-                let kept = last * (value.min(18) - 1) / 17;
-                self.cut_off = Some(what);
-                self.closing = true;
-                self.truncate_out(kept, last);
-            }
+        let think = decider.size(THINK, key, 24);
+        if think > 8 && !self.calm {
+            now + Duration::from_micros(1 << (think - 4)).min(self.habits.think)
+        } else {
+            now
         }
-        let deaf = roll(Fault::Deaf, 15);
-        if deaf > 0 {
-            self.deaf_until = now + Duration::from_millis(1 << deaf);
-        }
-        let drip = roll(Fault::Drip, 65);
-        if drip > 0 {
-            let bytes = 1 << ((drip - 1) % 8);
-            let every = 10_000_u64 << ((drip - 1) / 8);
-            self.drip = Some((bytes as usize, every));
-        }
-        drawn
-    }
-
-    /// Forgets the tail of the last request: it will never be sent.
-    fn truncate_out(&mut self, kept: u64, of: u64) {
-        let drop = (of - kept) as usize;
-        self.out.truncate(self.out.len().saturating_sub(drop).max(self.out_head));
     }
 
     /// The connection is up, over `link`.
@@ -399,12 +407,25 @@ impl<W: Workload> Caller<W> {
         (self.closing, self.may_end, self.tainted) = (false, false, false);
         self.cut_off = None;
         self.work.connected();
+        self.react();
+    }
+
+    /// What its work says by itself.
+    fn react(&mut self) {
+        let before = self.out.len();
+        self.work.react(&mut self.out);
+        self.out_total += (self.out.len() - before) as u64;
+    }
+
+    /// All that was heard so far, if its work listens.
+    pub fn take_heard(&mut self) -> Vec<Word<W::Reply>> {
+        core::mem::take(&mut self.heard)
     }
 
     /// Bytes to send.
     #[must_use]
     pub fn outgoing(&self) -> &[u8] {
-        &self.out[self.out_head..]
+        if self.hung { &[] } else { &self.out[self.out_head..] }
     }
 
     /// The first `n` bytes of `outgoing` were sent.
@@ -413,21 +434,6 @@ impl<W: Workload> Caller<W> {
         if self.out_head == self.out.len() {
             self.out.clear();
             self.out_head = 0;
-        }
-    }
-
-    /// How many bytes it is willing to read now.
-    pub fn appetite(&mut self, now: Tick) -> usize {
-        if now < self.deaf_until {
-            return 0;
-        }
-        match self.drip {
-            None => usize::MAX,
-            Some(_) if now < self.drip_at => 0,
-            Some((bytes, every)) => {
-                self.drip_at = now + Duration::from_nanos(every);
-                bytes
-            }
         }
     }
 
@@ -446,6 +452,9 @@ impl<W: Workload> Caller<W> {
                 Ok(Some(heard)) => {
                     used += heard.used;
                     self.heard(now, heard.what, tainted);
+                    if self.state == State::Up && self.cut_off.is_none() {
+                        self.react();
+                    }
                 }
                 Err(_) if tainted => {
                     // A flipped bit made nonsense of it: a sane client hangs up.
@@ -466,9 +475,18 @@ impl<W: Workload> Caller<W> {
     }
 
     fn heard(&mut self, now: Tick, what: Said<W::Reply>, tainted: bool) {
-        self.last_word = now;
+        if self.work.listens() {
+            self.last_word = now;
+            let (Said::Answer(_, word)
+            | Said::Event(word)
+            | Said::Lost(word)
+            | Said::Refusal(word)) = &what;
+            let (caller, link, what) = (self.who, self.link, word.clone());
+            self.heard.push(Word { caller, link, at: now, what });
+        }
         match what {
             Said::Answer(nth, reply) => {
+                self.last_word = now;
                 let Some(at) = self.owed.remove(nth) else {
                     if !tainted {
                         self.fail("ledger", format!("an answer without a request: `{reply:?}`"));
@@ -480,6 +498,17 @@ impl<W: Workload> Caller<W> {
                 op.outcome = Outcome::Answered(reply);
             }
             Said::Event(_) => {}
+            Said::Lost(loss) => {
+                let mut history = self.history.borrow_mut();
+                self.owed.retain(|at| {
+                    let op = &mut history[*at];
+                    let lost = self.work.lost_with(&op.request, &loss);
+                    if lost {
+                        (op.returned, op.outcome) = (Some(now), Outcome::Refused);
+                    }
+                    !lost
+                });
+            }
             Said::Refusal(_) => {
                 self.may_end = true;
                 self.closing = true;
@@ -524,6 +553,7 @@ impl<W: Workload> Caller<W> {
         self.input.clear();
         self.state = State::Down;
         self.deaf_until = Tick::ZERO;
+        (self.hung_until, self.hung) = (Tick::ZERO, false);
         self.wait = now + Duration::from_millis(10 << self.connections.min(8));
     }
 

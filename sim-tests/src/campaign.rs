@@ -56,13 +56,14 @@ pub struct Campaign<'a> {
     jobs: usize,
     failures: usize,
     progress: Option<&'a (dyn Fn(u64) + Sync)>,
+    stop: Option<&'a AtomicBool>,
 }
 
 impl<'a> Campaign<'a> {
     /// These seeds, one after the other, up to the first failure.
     #[must_use]
     pub fn new(experiment: &'a dyn Experiment, seeds: Range<u64>) -> Self {
-        Self { experiment, seeds, jobs: 1, failures: 1, progress: None }
+        Self { experiment, seeds, jobs: 1, failures: 1, progress: None, stop: None }
     }
 
     /// On so many threads.
@@ -83,7 +84,14 @@ impl<'a> Campaign<'a> {
         Self { progress: Some(progress), ..self }
     }
 
-    /// Runs them.
+    /// Begins no further run once `stop` is true.
+    #[must_use]
+    pub fn stop(self, stop: &'a AtomicBool) -> Self {
+        Self { stop: Some(stop), ..self }
+    }
+
+    /// Runs them. However it ends, what was run is the first [`Summary::seeds`] of its seeds: the
+    /// rest can be run later.
     #[must_use]
     pub fn run(self) -> Summary {
         let begin = Instant::now();
@@ -98,19 +106,15 @@ impl<'a> Campaign<'a> {
             self.work(&next, &stop, &all);
         });
         let mut all = all.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
-        all.failures.sort_by_key(|f| f.seed);
         all.wall = begin.elapsed();
-        if let Some(covers) = self.experiment.covers()
-            && all.seeds >= covers.seeds
-        {
-            all.missing = all.matrix.missing(covers.phases, covers.rare);
-        }
+        all.look_for_gaps(self.experiment);
         all
     }
 
     fn work(&self, next: &AtomicU64, stop: &AtomicBool, all: &Mutex<Summary>) {
         let mut mine = Summary::default();
-        while !stop.load(Ordering::Relaxed) {
+        let told = || self.stop.is_some_and(|stop| stop.load(Ordering::Relaxed));
+        while !stop.load(Ordering::Relaxed) && !told() {
             let nth = next.fetch_add(1, Ordering::Relaxed);
             if nth >= self.seeds.end.saturating_sub(self.seeds.start) {
                 break;
@@ -142,14 +146,7 @@ impl<'a> Campaign<'a> {
             if let Some(progress) = self.progress {
                 progress(mine.seeds);
             }
-            all.seeds += mine.seeds;
-            all.events += mine.events;
-            all.ops += mine.ops;
-            all.time += mine.time;
-            all.undecided += mine.undecided;
-            all.digest = all.digest.wrapping_add(mine.digest);
-            all.matrix.merge(&mine.matrix);
-            all.failures.extend(mine.failures);
+            all.add(mine);
             if all.failures.len() >= self.failures {
                 stop.store(true, Ordering::Relaxed);
             }
@@ -178,6 +175,31 @@ fn reproduce(experiment: &dyn Experiment, seed: u64) -> Option<Failure> {
 }
 
 impl Summary {
+    /// Adds what other seeds of the same experiment came to. Gaps in the matrix are looked for
+    /// again with [`Summary::look_for_gaps`].
+    pub fn add(&mut self, other: Self) {
+        self.seeds += other.seeds;
+        self.events += other.events;
+        self.ops += other.ops;
+        self.time += other.time;
+        self.wall += other.wall;
+        self.undecided += other.undecided;
+        self.digest = self.digest.wrapping_add(other.digest);
+        self.matrix.merge(&other.matrix);
+        self.failures.extend(other.failures);
+        self.failures.sort_by_key(|f| f.seed);
+    }
+
+    /// Names the cells of the matrix that so many seeds of `experiment` had to hit.
+    pub fn look_for_gaps(&mut self, experiment: &dyn Experiment) {
+        self.missing = match experiment.covers() {
+            Some(covers) if self.seeds >= covers.seeds => {
+                self.matrix.missing(covers.phases, covers.rare)
+            }
+            _ => Vec::new(),
+        };
+    }
+
     /// Nothing failed, every phase met its faults, and no more than one run in a thousand was
     /// undecided: from there on the checkers do not check.
     #[must_use]

@@ -20,6 +20,8 @@ use crate::decide::{Chance, Decider, Key, Site};
 use core::pin::Pin;
 use core::task::{Context, Poll, ready};
 use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 /// How often each kind of mischief happens.
@@ -47,6 +49,7 @@ pub struct Choppy<S> {
     decider: Decider,
     mischief: Mischief,
     key: Key,
+    pieces: Option<Arc<AtomicUsize>>,
 }
 
 const SHORT_READ: Site = Site::new("choppy.short-read");
@@ -57,13 +60,19 @@ const FLIP: Site = Site::new("choppy.flip");
 impl<S> Choppy<S> {
     /// `inner`, with the usual mischief.
     pub fn new(inner: S, decider: Decider) -> Self {
-        Self { inner, decider, mischief: Mischief::default(), key: Key::default() }
+        Self { inner, decider, mischief: Mischief::default(), key: Key::default(), pieces: None }
     }
 
     /// With this mischief instead.
     #[must_use]
     pub fn mischief(self, mischief: Mischief) -> Self {
         Self { mischief, ..self }
+    }
+
+    /// No read or write is larger than what `most` says at that time; 0 for no limit.
+    #[must_use]
+    pub fn pieces(self, most: Arc<AtomicUsize>) -> Self {
+        Self { pieces: Some(most), ..self }
     }
 
     /// The stream inside.
@@ -84,6 +93,8 @@ impl<S> Choppy<S> {
     }
 
     fn cut(&mut self, site: Site, all: usize) -> usize {
+        let most = self.pieces.as_ref().map_or(0, |most| most.load(Relaxed));
+        let all = if most == 0 { all } else { all.min(most) };
         let key = Key { op: 0, ..self.key };
         let cut = self.decider.rare(site, key, self.mischief.short, all.max(2) as u64);
         if cut == 0 { all } else { (cut as usize).min(all) }

@@ -208,6 +208,14 @@ impl Mob {
         Self { server, links: Vec::new(), storms: 0, calmed: 0 }
     }
 
+    fn storm(&mut self, io: &mut Io<'_>, connections: u32) {
+        self.storms += 1;
+        for nth in 0..connections {
+            let key = Key { who: u32::from(io.node().0), op: self.storms, nth };
+            self.links.push(io.connect(self.server, key));
+        }
+    }
+
     /// It keeps its end for ever.
     const fn clings(link: LinkId) -> bool {
         link.0 % 8 == 3
@@ -215,10 +223,16 @@ impl Mob {
 }
 
 /// Turns from here on end what is left of a storm.
-const DISPERSE: u32 = 1 << 20;
+pub(crate) const DISPERSE: u32 = 1 << 20;
+/// Turns from here on are planned storms of so many connections, which somebody else ends.
+pub(crate) const PLANNED: u32 = 1 << 24;
 
 impl Node for Mob {
     fn turn(&mut self, io: &mut Io<'_>, token: u32) {
+        if token >= PLANNED {
+            self.storm(io, token - PLANNED);
+            return;
+        }
         if token >= DISPERSE {
             let stay = self.calmed < 2;
             for link in core::mem::take(&mut self.links) {
@@ -230,11 +244,7 @@ impl Node for Mob {
             }
             return;
         }
-        self.storms += 1;
-        for nth in 0..token * 4 {
-            let key = Key { who: u32::from(io.node().0), op: self.storms, nth };
-            self.links.push(io.connect(self.server, key));
-        }
+        self.storm(io, token * 4);
         io.turn_after(200_000 << (token % 16), DISPERSE);
     }
 

@@ -21,6 +21,12 @@ macro_rules! faults {
                 match self { $(Self::$variant => $name,)* }
             }
 
+            /// The kind with that name.
+            #[must_use]
+            pub fn named(name: &str) -> Option<Self> {
+                Self::ALL.iter().copied().find(|fault| fault.name() == name)
+            }
+
             /// The decision that brings it about.
             #[must_use]
             pub const fn site(self) -> Site {
@@ -85,20 +91,23 @@ impl fmt::Display for Fault {
 
 const KINDS: usize = Fault::ALL.len();
 
-/// How likely each kind of fault is at each opportunity.
+/// How likely each kind of fault is at each opportunity, and how fine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Faults([Chance; KINDS]);
+pub struct Faults {
+    chances: [Chance; KINDS],
+    grain: usize,
+}
 
 impl Faults {
     /// A perfect world.
-    pub const NONE: Self = Self([Chance::NEVER; KINDS]);
+    pub const NONE: Self = Self { chances: [Chance::NEVER; KINDS], grain: 1 };
 
     /// Every kind, at rates at which most operations still work.
     #[must_use]
     pub fn all() -> Self {
         let mut all = Self::NONE;
         for fault in Fault::ALL {
-            all.0[*fault as usize] = usual(*fault);
+            all.chances[*fault as usize] = usual(*fault);
         }
         all
     }
@@ -106,15 +115,29 @@ impl Faults {
     /// This kind with that chance.
     #[must_use]
     pub fn with(mut self, fault: Fault, chance: Chance) -> Self {
-        self.0[fault as usize] = chance;
+        self.chances[fault as usize] = chance;
         self
+    }
+
+    /// Windows hold `bytes` or more, and so much is read at a time by who reads slowly. For
+    /// trials of much data: a window of one byte under a megabyte is a million events that show
+    /// what a kilobyte would.
+    #[must_use]
+    pub fn coarse(self, bytes: usize) -> Self {
+        Self { grain: bytes, ..self }
+    }
+
+    /// The least that a narrow window holds and a slow reader reads.
+    #[must_use]
+    pub const fn grain(&self) -> usize {
+        self.grain
     }
 
     /// All but these.
     #[must_use]
     pub fn except(mut self, faults: &[Fault]) -> Self {
         for fault in faults {
-            self.0[*fault as usize] = Chance::NEVER;
+            self.chances[*fault as usize] = Chance::NEVER;
         }
         self
     }
@@ -122,9 +145,9 @@ impl Faults {
     /// Only these.
     #[must_use]
     pub fn only(self, faults: &[Fault]) -> Self {
-        let mut only = Self::NONE;
+        let mut only = Self { grain: self.grain, ..Self::NONE };
         for fault in faults {
-            only.0[*fault as usize] = self.0[*fault as usize];
+            only.chances[*fault as usize] = self.chances[*fault as usize];
         }
         only
     }
@@ -137,7 +160,7 @@ impl Faults {
         let mut drawn = self;
         for fault in Fault::ALL {
             let roll = decider.setting(fault.site(), 14);
-            let chance = &mut drawn.0[*fault as usize];
+            let chance = &mut drawn.chances[*fault as usize];
             chance.0 = match roll {
                 0..7 => 0,
                 7..11 => chance.0 >> (11 - roll),
@@ -152,7 +175,7 @@ impl Faults {
     #[inline]
     #[must_use]
     pub const fn chance(&self, fault: Fault) -> Chance {
-        self.0[fault as usize]
+        self.chances[fault as usize]
     }
 }
 
@@ -195,12 +218,17 @@ impl Fault {
 /// Cells of the matrix that so few runs reach that a campaign is not held to them.
 #[derive(Clone, Copy, Debug)]
 pub struct Rare {
-    /// In this phase
+    /// In this phase, or [any](Self::ANY),
     pub phase: &'static str,
     /// these faults.
     pub faults: &'static [Fault],
     /// Why.
     pub why: &'static str,
+}
+
+impl Rare {
+    /// Any phase.
+    pub const ANY: &str = "*";
 }
 
 /// The matrix that a campaign must fill: see [`Trial::covers`](crate::Trial::covers).
@@ -223,7 +251,7 @@ pub struct Matrix {
 impl Matrix {
     /// Counts one hit.
     pub fn hit(&mut self, fault: Fault, phase: &'static str) {
-        *self.hits.entry((fault, phase)).or_default() += 1;
+        self.add(fault, phase, 1);
     }
 
     /// How often `fault` hit in `phase`.
@@ -248,10 +276,21 @@ impl Matrix {
         let cells = Fault::ALL.iter().flat_map(|f| phases.iter().map(|p| (*f, *p)));
         cells
             .filter(|(fault, phase)| {
-                let declared = rare.iter().any(|r| r.phase == *phase && r.faults.contains(fault));
+                let here = |r: &&Rare| [*phase, Rare::ANY].contains(&r.phase);
+                let declared = rare.iter().filter(here).any(|r| r.faults.contains(fault));
                 fault.can_hit(phase) && !declared && !self.hits.contains_key(&(*fault, *phase))
             })
             .collect()
+    }
+
+    /// All cells that were hit, and how often.
+    pub fn cells(&self) -> impl Iterator<Item = (Fault, &'static str, u64)> {
+        self.hits.iter().map(|((fault, phase), n)| (*fault, *phase, *n))
+    }
+
+    /// Counts `n` hits.
+    pub fn add(&mut self, fault: Fault, phase: &'static str, n: u64) {
+        *self.hits.entry((fault, phase)).or_default() += n;
     }
 
     /// Adds another run's counts.
@@ -304,6 +343,8 @@ mod tests {
             "and not what belongs to connecting"
         );
         assert_eq!(matrix.missing(&["idle"], &rare), [(Fault::Cut, "idle")]);
+        let rare = [Rare { phase: Rare::ANY, faults: &[Fault::Cut], why: "a test" }];
+        assert_eq!(matrix.missing(&["idle"], &rare), [(Fault::Storm, "idle")]);
         let down = matrix.missing(&["down"], &[]);
         assert!(down.contains(&(Fault::Far, "down")) && !down.contains(&(Fault::Crash, "down")));
     }

@@ -222,6 +222,11 @@ impl Io<'_> {
         self.net.links[link.0 as usize].tainted[1 - self.end(link)]
     }
 
+    /// This node goes away and ends `link`: see [`Io::excused`].
+    pub fn excuse(&mut self, link: LinkId) {
+        self.net.links[link.0 as usize].excused = true;
+    }
+
     /// Whether the server of `link` was killed or drained, so that answers may be missing at a
     /// peaceful end.
     #[must_use]

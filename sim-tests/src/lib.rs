@@ -15,7 +15,8 @@
 //! * [`World`]: the simulator alone, for scenarios written by hand.
 //! * [`Node`]: what a machine of your own implements; [`Serve`] makes one of any engine.
 //! * [`decide`]: every choice of a run, keyed by what it is about.
-//! * [`memcache`], [`sudoku`]: the trials of drywire's protocols, and the pattern for others.
+//! * `scenario` (feature `scenarios`): files that run here, in turmoil and on real sockets.
+//! * [`memcache`], [`sudoku`], [`chat`], [`hub`], [`guard`]: the trials of drywire's protocols, and the pattern for others.
 //!
 //! What is checked in every run, whatever the protocol: each request is answered once or its
 //! connection fails visibly (`ledger`), no promise about memory is broken after any event
@@ -24,6 +25,7 @@
 
 mod caller;
 mod campaign;
+pub mod chat;
 pub mod check;
 #[cfg(feature = "tokio")]
 pub mod choppy;
@@ -31,7 +33,10 @@ mod client;
 mod clock;
 pub mod decide;
 pub mod draw;
+pub mod fanout;
 mod fault;
+pub mod guard;
+pub mod hub;
 mod io;
 mod link;
 pub mod memcache;
@@ -40,9 +45,12 @@ mod node;
 #[cfg(feature = "tokio")]
 pub mod over_tokio;
 mod panics;
+pub mod plan;
 #[cfg(feature = "planted-bugs")]
 pub mod planted;
 pub mod replay;
+#[cfg(feature = "scenarios")]
+pub mod scenario;
 mod serve;
 mod shrink;
 pub mod sudoku;
@@ -61,14 +69,14 @@ pub use io::Io;
 pub use link::Pipe;
 pub use net::{LinkId, NodeId};
 pub use node::{Ending, Memory, Node};
-pub use serve::{LONGEST_JOB, Phase, Serve};
+pub use serve::{LONGEST_JOB, LONGEST_MAIL, Leftover, Phase, Serve};
 pub use shrink::{Effort, Shrunk, items, shrink};
 pub use trace::{Event, Trace, What};
 pub use transcript::{Call, Transcript};
 pub use trial::{Experiment, Report, Run, Trial};
 pub use trials::{find, trials};
 pub use violation::Violation;
-pub use workload::{Draw, Heard, History, Op, Outcome, Said, Workload};
+pub use workload::{Draw, Heard, History, Op, Outcome, Said, Word, Workload};
 pub use world::{Factory, World};
 
 /// The guide, compiled and run.

@@ -1,4 +1,7 @@
-//! The network: links, their faults, the event heap, and and what happens to bytes on the way.
+//! The network: links, their faults, the event heap, and what happens to bytes on the way.
+
+mod transit;
+mod weather;
 
 use crate::clock::Clock;
 use crate::decide::{Decider, Digest, Key};
@@ -10,7 +13,9 @@ use crate::transcript::Transcript;
 use crate::violation::Violation;
 use core::cmp::Reverse;
 use drywire::Tick;
-use std::collections::{BinaryHeap, VecDeque};
+use std::collections::{BTreeMap, BinaryHeap, VecDeque};
+
+pub(crate) use weather::Weather;
 
 /// A link's number: counts up, never reused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -36,8 +41,14 @@ pub(crate) struct Link {
     pub(crate) op: u32,
     pub(crate) nth: u32,
     latency: u64,
+    /// What may come on top of it, for each piece.
+    jitter: u64,
     /// Bytes a second; 0 = no limit.
     rate: u64,
+    /// Pieces have up to so many bytes; 0 = no limit.
+    cut: u64,
+    /// It is reset once so many bytes were launched by that end.
+    reset_at: [u64; 2],
     /// A bit was flipped on the way to that end.
     pub(crate) tainted: [bool; 2],
     /// The server was killed or drained meanwhile: it may end in peace and owe answers.
@@ -87,13 +98,30 @@ pub(crate) enum Call {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Due {
     Call(NodeId, Call),
-    Arrive { link: LinkId, reader: u8, n: u32 },
-    Fin { link: LinkId, reader: u8 },
-    Reset { link: LinkId, end: u8, how: Ending },
+    Arrive {
+        link: LinkId,
+        reader: u8,
+        n: u32,
+    },
+    Fin {
+        link: LinkId,
+        reader: u8,
+    },
+    Reset {
+        link: LinkId,
+        end: u8,
+        how: Ending,
+    },
     Wake(NodeId),
     Thaw(NodeId),
     Restart(NodeId),
-    Hit { fault: Fault, value: u32, node: NodeId },
+    Hit {
+        fault: Fault,
+        value: u32,
+        node: NodeId,
+    },
+    /// The `n`th strike of the plan.
+    Planned(u32),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -125,6 +153,8 @@ pub(crate) struct Place {
     pub(crate) missed: VecDeque<Call>,
     /// The real time of the earliest wake under way.
     pub(crate) armed: u64,
+    /// What is planned for the connections that it opens, by whom they are to.
+    pub(crate) weather: BTreeMap<NodeId, Weather>,
 }
 
 /// Links, time and chance. Nodes reach it through [`Io`](crate::Io).
@@ -237,6 +267,16 @@ impl Net {
         }
     }
 
+    /// Writes down that bytes came to lie in the socket of who accepted.
+    pub(crate) fn arrived(&mut self, link: LinkId, reader: usize, n: u64) {
+        let now = self.local(self.links[link.0 as usize].ends[reader]).0;
+        if let Some(transcripts) = self.transcripts.as_mut().filter(|_| reader == 1) {
+            let arrivals = &mut transcripts[link.0 as usize].arrivals;
+            let before = arrivals.last().map_or(0, |(_, came)| *came);
+            arrivals.push((now, before + n));
+        }
+    }
+
     pub(crate) fn fail(&mut self, violation: Violation) {
         if self.violation.is_none() {
             self.violation = Some(violation);
@@ -253,13 +293,14 @@ impl Net {
     ) -> LinkId {
         let link = LinkId(self.links.len() as u32);
         let key = Key::of(who, op).nth(nth);
-        let mut window = WINDOW;
+        let weather = self.places[from.0 as usize].weather.get(&to).copied().unwrap_or_default();
+        let mut window = weather.window;
         let narrow = self.roll(Fault::Narrow, key, 17) as u32;
         if narrow > 0 {
-            window = 1 << (narrow - 1);
+            window = (1 << (narrow - 1)).max(self.faults.grain());
         }
         let far = self.roll(Fault::Far, key, 10) as u32;
-        let latency = if far > 0 { (MS / 2) << far } else { LATENCY };
+        let latency = if far > 0 { (MS / 2) << far } else { weather.latency };
         self.links.push(Link {
             ends: [from, to],
             state: [End::Opening; 2],
@@ -270,7 +311,10 @@ impl Net {
             op,
             nth: nth << 16,
             latency,
-            rate: 0,
+            jitter: weather.jitter,
+            rate: weather.rate,
+            cut: weather.cut,
+            reset_at: [u64::MAX; 2],
             tainted: [false; 2],
             excused: false,
         });
@@ -289,12 +333,19 @@ impl Net {
         if unreachable > 0 {
             self.hit(Fault::Unreachable, link, unreachable);
         }
+        // The handshake needs both directions, and is tried again for a while.
+        let [to_server, to_caller] = weather.dark_until;
+        let dark = to_server.max(to_caller).saturating_sub(self.now);
+        for end in 0..2 {
+            self.links[link.0 as usize].pipes[end].hole_until = weather.dark_until[end];
+        }
         let (delay, how) = match unreachable {
-            0 if !self.places[to.0 as usize].down => {
-                self.after(latency, Due::Call(to, Call::Opened(link)));
-                self.after(2 * latency, Due::Call(from, Call::Opened(link)));
+            0 if dark < CONNECT_TIMEOUT && !self.places[to.0 as usize].down => {
+                self.after(dark + latency, Due::Call(to, Call::Opened(link)));
+                self.after(dark + 2 * latency, Due::Call(from, Call::Opened(link)));
                 return link;
             }
+            0 if dark > 0 => (CONNECT_TIMEOUT, Ending::TimedOut),
             2 => (CONNECT_TIMEOUT, Ending::TimedOut),
             _ => (2 * latency, Ending::Refused),
         };
@@ -342,99 +393,6 @@ impl Net {
             self.launch(link, end, key);
         }
         n
-    }
-
-    /// Sends what was written on its way, with whatever happens to it there.
-    fn launch(&mut self, link: LinkId, end: usize, key: Key) {
-        let all = self.links[link.0 as usize].pipes[end].unlaunched();
-        let reset = self.roll(Fault::Reset, key, 19) as usize;
-        let reset_after = (reset > 0).then(|| all * (reset - 1) / 17);
-        let thin = self.roll(Fault::Thin, key, 11);
-        if thin > 0 {
-            self.links[link.0 as usize].rate = 8192 << thin;
-            self.hit(Fault::Thin, link, thin);
-        }
-        let hole = self.roll(Fault::Hole, key, 9);
-        if hole > 0 {
-            self.links[link.0 as usize].pipes[end].hole_until =
-                self.now + ((250 * MS) << (hole - 1).min(5));
-            self.hit(Fault::Hole, link, hole);
-        }
-        let flip = self.roll(Fault::Flip, key, 513) as usize;
-        if flip > 0 {
-            let l = &mut self.links[link.0 as usize];
-            let offset = l.pipes[end].launched() + (all * ((flip - 1) / 8) / 64) as u64;
-            l.pipes[end].flip(offset, flip as u8);
-            l.tainted[1 - end] = true;
-            self.hit(Fault::Flip, link, flip as u64);
-        }
-        let mut left = all.min(reset_after.unwrap_or(all));
-        let mut piece = 0;
-        let mut drip = 0;
-        while left > 0 {
-            let key = key.nth(key.nth + (piece << 20));
-            let mut n = left;
-            if drip > 0 {
-                n = 1;
-                drip -= 1;
-            } else {
-                let cut = self.roll(Fault::Cut, key, 66) as usize;
-                match cut {
-                    0 => {}
-                    65 => (n, drip) = (1, 200),
-                    1..=32 => n = cut.min(left),
-                    _ => n = (left * (cut - 32) / 33).max(1),
-                }
-                if cut > 0 && (n < left || piece > 0) {
-                    self.hit(Fault::Cut, link, cut as u64);
-                }
-            }
-            let mut late = 0;
-            let delay = self.roll(Fault::Delay, key, 21);
-            if delay > 0 {
-                late += 1000 << delay;
-                self.hit(Fault::Delay, link, delay);
-            }
-            let stall = self.roll(Fault::Stall, key, 6);
-            if stall > 0 {
-                late += 200 * MS * ((1 << stall) - 1);
-                self.hit(Fault::Stall, link, stall);
-            }
-            self.piece(link, end, n, late);
-            left -= n;
-            piece = (piece + 1).min(2047);
-        }
-        if reset_after.is_some() {
-            self.hit(Fault::Reset, link, reset as u64);
-            let l = &mut self.links[link.0 as usize];
-            let at = l.pipes[end].busy_until.max(self.now + l.latency);
-            let back = self.now + l.latency;
-            self.at(at, Due::Reset { link, end: 1 - end as u8, how: Ending::Reset });
-            self.at(back, Due::Reset { link, end: end as u8, how: Ending::Reset });
-        }
-    }
-
-    fn piece(&mut self, link: LinkId, end: usize, n: usize, late: u64) {
-        let l = &mut self.links[link.0 as usize];
-        let pipe = &mut l.pipes[end];
-        let mut at = self.now.max(pipe.hole_until) + l.latency + late;
-        if let Some(takes) = (n as u64 * 1_000_000_000).checked_div(l.rate) {
-            at = at.max(pipe.busy_until) + takes;
-        }
-        let at = at.max(pipe.busy_until);
-        pipe.busy_until = at;
-        let offset = pipe.launch(n);
-        if self.trace.is_some() {
-            let l = &self.links[link.0 as usize];
-            let what = trace::What::Sent {
-                offset,
-                bytes: l.pipes[end].peek(offset, n).to_vec(),
-                until: Tick(at),
-                full: l.pipes[end].room() == 0,
-            };
-            self.record(l.ends[end], Some(link), what);
-        }
-        self.at(at, Due::Arrive { link, reader: 1 - end as u8, n: n as u32 });
     }
 
     pub(crate) fn finish(&mut self, link: LinkId, end: usize) {
@@ -528,45 +486,5 @@ impl Net {
                 Then::Close => self.close(link, end),
             }
         }
-    }
-
-    /// Ends faults: whatever is under way arrives, and nothing new goes wrong.
-    pub(crate) fn calm(&mut self, keepalive: u64) {
-        self.calm = true;
-        for at in 0..self.links.len() {
-            let link = LinkId(at as u32);
-            let l = &mut self.links[at];
-            (l.rate, l.latency) = (0, LATENCY);
-            for end in 0..2 {
-                let l = &mut self.links[at];
-                // A machine that came back without memory of the link resets the probe.
-                let told = match l.state[end] {
-                    End::Silent => Some(Ending::TimedOut),
-                    End::Forgotten => Some(Ending::Reset),
-                    _ => None,
-                };
-                if let Some(how) = told {
-                    self.after(keepalive, Due::Reset { link, end: 1 - end as u8, how });
-                } else if l.pipes[end].widen(WINDOW) {
-                    let writer = l.ends[end];
-                    self.soon.push_back(Due::Call(writer, Call::Writable(link)));
-                }
-            }
-        }
-    }
-
-    /// Changes the clock of a machine.
-    pub(crate) fn set_clock(&mut self, node: NodeId, value: u32) {
-        let (jump, drift) = match value {
-            1 => (10 * MS, 0),
-            2 => (1_000 * MS, 0),
-            3 => (10_000 * MS, 0),
-            4 => (3_600_000 * MS, 0),
-            5 => (40 * 86_400_000 * MS, 0),
-            6 => (0, 200_000),
-            _ => (0, -200_000),
-        };
-        let now = self.now;
-        self.places[node.0 as usize].clock.change(now, jump, drift);
     }
 }

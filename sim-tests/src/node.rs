@@ -76,6 +76,11 @@ pub trait Node {
         let _ = io;
     }
 
+    /// Its process is killed: what it holds is gone after this. Only to write down for checkers.
+    fn dies(&mut self, io: &mut Io<'_>) {
+        let _ = io;
+    }
+
     /// Where the conversation on `link` stands, for the coverage matrix and the pictures.
     fn phase(&self, link: LinkId) -> &'static str {
         let _ = link;
@@ -96,6 +101,11 @@ pub trait Node {
     /// Links it holds: none, once everybody has gone (I2).
     fn links(&self) -> usize {
         0
+    }
+
+    /// What it holds of peers although everybody has gone, in words (I2).
+    fn leftover(&self) -> Option<String> {
+        None
     }
 
     /// Something it still owes although nothing is in its way: the unmet obligation, in words.

@@ -1,39 +1,56 @@
 //! Any drywire engine as a node: the simulator's host loop.
 
-use crate::decide::Site;
+mod depart;
+mod node;
+mod watch;
+
+use crate::decide::{Key, Site};
 use crate::io::Io;
 use crate::net::LinkId;
-use crate::node::{Ending, Memory, Node};
-use crate::transcript;
 use crate::violation::Violation;
 use core::fmt;
 use core::time::Duration;
-use drywire::Tick;
-use drywire::conn::{CloseReason, FaultKind, Peer, Scratch, TransportError, Wants};
-use drywire::engine::{ConnId, Done, Machine, Work};
+use depart::Departure;
+use drywire::conn::{Place, Scratch, Wants};
+use drywire::engine::{ConnId, Done, Letter, Machine, Work};
+use drywire::guard::DrainConfig;
+use std::collections::{BTreeMap, VecDeque};
 
 /// Names the phase of a connection.
 pub type Phase<M> = fn(&M, ConnId) -> &'static str;
+/// Names what a machine should not hold once everybody has gone.
+pub type Leftover<M> = fn(&M) -> Option<String>;
 
 /// A server: an engine, and a host loop that is as lazy as the contract of [`Machine`] allows.
 ///
 /// It moves bytes and obeys `wants`; it knows no protocol. Which of the two ways of feeding is
-/// used, how many bytes at a time, and when a job finishes are decisions.
+/// used, how many bytes at a time, and when a job finishes are decisions. With several engines, as
+/// of a host with a loop on each thread, so are the engine of a connection and how long each
+/// letter between two engines takes; letters of one engine to another keep their order.
 pub struct Serve<M> {
-    machine: M,
+    /// One for each loop of the host.
+    machines: Vec<M>,
     scratch: Scratch,
     /// By link.
     tenants: Vec<Option<Tenant>>,
-    /// By slot.
-    links: Vec<LinkId>,
+    /// By machine and slot.
+    links: Vec<Vec<LinkId>>,
+    /// Letters under way, by sender and receiver.
+    mail: BTreeMap<(usize, usize), VecDeque<Letter>>,
+    letters: u32,
+    departure: Departure,
+    leftover: Leftover<M>,
+    held: fn(&M) -> usize,
     cap: usize,
     total_cap: usize,
     phase: Phase<M>,
     workers: usize,
     /// What a quick job takes, in nanoseconds.
     quick: u64,
+    /// How often it may be doubled.
+    doubled: u64,
     /// Jobs that ran and whose results are on their way back, by turn token.
-    results: Vec<Option<Done>>,
+    results: Vec<Option<(usize, Done)>>,
     life: u32,
     remark: u64,
     storing: bool,
@@ -43,6 +60,8 @@ pub struct Serve<M> {
 
 #[derive(Debug)]
 struct Tenant {
+    /// The machine.
+    at: usize,
     id: ConnId,
     fed: u64,
     sent: u64,
@@ -51,15 +70,27 @@ struct Tenant {
     again: bool,
     /// The peer's end was passed on.
     ended: bool,
+    /// Since when something waits for the peer of which it took nothing.
+    stuck: Option<u64>,
+    /// Since when it has not taken everything.
+    behind: Option<u64>,
 }
 
 const FEED: Site = Site::new("serve.feed");
 const WORK: Site = Site::new("serve.work");
+const LOOP: Site = Site::new("serve.loop");
+const MAIL: Site = Site::new("serve.mail");
 /// A quick job if nothing else is said, in nanoseconds, and how often it may be doubled.
 const JOB: u64 = 10_000;
 const DOUBLED: u64 = 16;
 /// No job takes longer.
 pub const LONGEST_JOB: Duration = Duration::from_nanos(JOB << DOUBLED);
+/// A letter takes up to 2^20 ns.
+const LATE: u64 = 20;
+/// No letter between engines takes longer.
+pub const LONGEST_MAIL: Duration = Duration::from_nanos(1 << LATE);
+/// Turn tokens from here on are letters: sender and receiver.
+const LETTERS: u32 = 1 << 30;
 /// Turn tokens from here on are results of jobs.
 const RESULTS: u32 = 1 << 31;
 /// Steps in one call from which on the loop is said to spin.
@@ -68,23 +99,49 @@ const SPIN: u32 = 100_000;
 impl<M: Machine> Serve<M> {
     /// A machine that serves every link opened to this node.
     pub fn new(machine: M) -> Self {
-        let limits = *machine.limits();
+        Self::several(vec![machine])
+    }
+
+    /// The machines of one service, which share the links and write each other.
+    ///
+    /// # Panics
+    /// Without a machine.
+    pub fn several(mut machines: Vec<M>) -> Self {
+        let count = machines.len();
+        if count > 1 {
+            for (index, machine) in machines.iter_mut().enumerate() {
+                machine.seat(Place { index, count });
+            }
+        }
+        let limits = *machines[0].limits();
         Self {
-            machine,
+            machines,
+            mail: BTreeMap::new(),
+            letters: 0,
+            leftover: |_| None,
+            held: M::footprint,
             scratch: Scratch::new(&limits),
             tenants: Vec::new(),
-            links: Vec::new(),
+            links: vec![Vec::new(); count],
+            departure: Departure::default(),
             cap: usize::MAX,
             total_cap: usize::MAX,
-            phase: by_wants,
+            phase: node::by_wants,
             workers: 1,
             quick: JOB,
+            doubled: DOUBLED,
             results: Vec::new(),
             life: 0,
             remark: 0,
             storing: false,
             calls: 0,
         }
+    }
+
+    /// Goes away in steps when it is drained, as `config` says, instead of at once.
+    #[must_use]
+    pub fn departing(self, config: DrainConfig) -> Self {
+        Self { departure: Departure { config: Some(config), ..self.departure }, ..self }
     }
 
     /// Tells in which phase a connection is, better than `wants` can.
@@ -99,10 +156,10 @@ impl<M: Machine> Serve<M> {
         Self { cap, ..self }
     }
 
-    /// Holds all connections together to `cap` bytes.
+    /// Holds all machines together to `total_cap` bytes, of what `held` finds in each.
     #[must_use]
-    pub fn total_cap(self, total_cap: usize) -> Self {
-        Self { total_cap, ..self }
+    pub fn total_cap(self, total_cap: usize, held: fn(&M) -> usize) -> Self {
+        Self { total_cap, held, ..self }
     }
 
     /// Runs so many jobs at a time.
@@ -118,6 +175,12 @@ impl<M: Machine> Serve<M> {
         Self { quick: u64::try_from(quick.as_nanos()).unwrap_or(u64::MAX), ..self }
     }
 
+    /// Every job is a quick one.
+    #[must_use]
+    pub fn steady(self) -> Self {
+        Self { doubled: 0, ..self }
+    }
+
     /// Which life of the server this is, for transcripts.
     #[must_use]
     pub fn life(self, life: u32) -> Self {
@@ -130,9 +193,15 @@ impl<M: Machine> Serve<M> {
         Self { remark, ..self }
     }
 
-    /// The machine.
+    /// Finds in a machine what should not be left once everybody has gone.
+    #[must_use]
+    pub fn leftover(self, leftover: Leftover<M>) -> Self {
+        Self { leftover, ..self }
+    }
+
+    /// The (first) machine.
     pub fn inner(&self) -> &M {
-        &self.machine
+        &self.machines[0]
     }
 
     fn tenant(&mut self, link: LinkId) -> Option<&mut Tenant> {
@@ -142,33 +211,38 @@ impl<M: Machine> Serve<M> {
     /// Does whatever can be done for one connection now.
     fn pump(&mut self, io: &mut Io<'_>, link: LinkId) {
         for _ in 0..SPIN {
-            let Some(id) = self.tenant(link).map(|t| t.id) else { return };
-            let wants = self.machine.wants(id);
+            let Some((at, id)) = self.tenant(link).map(|t| (t.at, t.id)) else { return };
+            let wants = self.machines[at].wants(id);
             if wants.has(Wants::CLOSE) {
-                let reason = self.machine.close_reason(id);
+                let reason = self.machines[at].close_reason(id);
                 io.note(Some(link), || match reason {
                     Some(reason) => format!("over: {reason}"),
                     None => "over".to_owned(),
                 });
                 match reason {
                     // Something owed is lost: the peer must be able to see that.
-                    Some(CloseReason::SlowReader | CloseReason::Transport(_)) => io.reset(link),
-                    _ => io.close(link),
+                    Some(reason) if reason.breaks_off() => io.reset(link),
+                    _ => {
+                        if let Some(transcript) = io.transcript(link) {
+                            transcript.in_peace = true;
+                        }
+                        io.close(link);
+                    }
                 }
                 self.release(io, link);
                 return;
             }
             let mut moved = false;
             if wants.has(Wants::WRITE) {
-                moved |= self.send(io, link, id);
+                moved |= self.send(io, link, (at, id));
             }
             if wants.has(Wants::SHUTDOWN) {
                 io.finish(link);
-                self.machine.was_shut_down(id, io.now());
+                self.machines[at].was_shut_down(id, io.now());
                 moved = true;
             }
             if wants.has(Wants::READ) {
-                moved |= self.feed(io, link, id);
+                moved |= self.feed(io, link, (at, id));
             }
             if !moved {
                 if wants.has(Wants::AGAIN)
@@ -184,9 +258,14 @@ impl<M: Machine> Serve<M> {
         io.fail(Violation::new("live", "the host loop spins: the engine wants and never has"));
     }
 
-    fn send(&mut self, io: &mut Io<'_>, link: LinkId, id: ConnId) -> bool {
+    fn send(&mut self, io: &mut Io<'_>, link: LinkId, (at, id): (usize, ConnId)) -> bool {
+        let unsent: usize = self.machines[at].outgoing(id).map(<[u8]>::len).sum();
+        if self.tenant(link).is_some_and(|t| t.sent + unsent as u64 > t.produced) {
+            // It came from others, since the last look.
+            self.look(io, link);
+        }
         let mut sent = 0;
-        for slice in self.machine.outgoing(id) {
+        for slice in self.machines[at].outgoing(id) {
             let n = io.write(link, slice);
             sent += n;
             if n < slice.len() {
@@ -194,16 +273,17 @@ impl<M: Machine> Serve<M> {
             }
         }
         if sent > 0 {
-            self.machine.sent(id, io.now(), sent);
+            self.machines[at].sent(id, io.now(), sent);
             if let Some(t) = self.tenant(link) {
                 t.sent += sent as u64;
             }
+            self.took_some(io, link);
             self.look(io, link);
         }
         sent > 0
     }
 
-    fn feed(&mut self, io: &mut Io<'_>, link: LinkId, id: ConnId) -> bool {
+    fn feed(&mut self, io: &mut Io<'_>, link: LinkId, (at, id): (usize, ConnId)) -> bool {
         let waiting = io.input(link).len();
         if waiting == 0 {
             return false;
@@ -213,15 +293,15 @@ impl<M: Machine> Serve<M> {
         let now = io.now();
         let taken = if way == 1 {
             // As a host reads from a socket: into the shared scratch buffer.
-            let room = self.machine.room(id, &mut self.scratch);
+            let room = self.machines[at].room(id, &mut self.scratch);
             let n = waiting.min(room.len());
             room[..n].copy_from_slice(&io.input(link)[..n]);
             if n > 0 {
-                self.machine.ingest(id, now, &self.scratch, n);
+                self.machines[at].ingest(id, now, &self.scratch, n);
             }
             n
         } else {
-            self.machine.receive(id, now, io.input(link))
+            self.machines[at].receive(id, now, io.input(link))
         };
         io.take(link, taken);
         if let Some(t) = self.tenant(link) {
@@ -231,58 +311,12 @@ impl<M: Machine> Serve<M> {
         taken > 0
     }
 
-    /// Writes down what a call into the machine changed.
-    fn look(&mut self, io: &mut Io<'_>, link: LinkId) {
-        if !self.storing {
-            return;
-        }
-        let Some(t) = self.tenants[link.0 as usize].as_mut() else { return };
-        // Once it is ending, what it reads is thrown away.
-        let caught_up =
-            self.machine.wants(t.id).has(Wants::READ) && self.machine.close_reason(t.id).is_none();
-        self.calls += 1;
-        let (event, now) = (self.calls, io.now().0);
-        let Some(transcript) = io.transcript(link) else { return };
-        let mut skip = (t.produced - t.sent) as usize;
-        for slice in self.machine.outgoing(t.id) {
-            if skip < slice.len() {
-                transcript.produced.extend_from_slice(&slice[skip..]);
-            }
-            skip = skip.saturating_sub(slice.len());
-        }
-        t.produced = transcript.produced.len() as u64;
-        let (fed, produced) = (t.fed, t.produced);
-        transcript.calls.push(transcript::Call { event, now, fed, produced, caught_up });
-        match self.machine.close_reason(t.id) {
-            None => {}
-            Some(CloseReason::Fault(fault)) if fault.kind == FaultKind::TimedOut => {
-                transcript.over.get_or_insert(now);
-                transcript.timed_out.get_or_insert(now);
-            }
-            Some(_) => {
-                transcript.over.get_or_insert(now);
-            }
-        }
-    }
-
     /// What follows every call: connections that others touched, and jobs.
     fn settle(&mut self, io: &mut Io<'_>) {
         for _ in 0..SPIN {
             let mut moved = false;
-            // First, because a job that waited too long is refused here: that touches its connection.
-            if self.results.iter().flatten().count() < self.workers
-                && let Some(work) = self.machine.next_work(io.now())
-            {
-                self.work(io, work);
-                moved = true;
-            }
-            while let Some(id) = self.machine.next_dirty(io.now()) {
-                let link = self.links[id.slot as usize];
-                if self.tenant(link).is_some_and(|t| t.id == id) {
-                    self.look(io, link);
-                    self.pump(io, link);
-                }
-                moved = true;
+            for at in 0..self.machines.len() {
+                moved |= self.settle_one(io, at);
             }
             if !moved {
                 return;
@@ -291,198 +325,81 @@ impl<M: Machine> Serve<M> {
         io.fail(Violation::new("live", "connections stay dirty for ever"));
     }
 
+    fn settle_one(&mut self, io: &mut Io<'_>, at: usize) -> bool {
+        let mut moved = false;
+        // First, because a job that waited too long is refused here: that touches its connection.
+        let workers = self.workers * self.machines.len();
+        if self.results.iter().flatten().count() < workers
+            && let Some(work) = self.machines[at].next_work(io.now())
+        {
+            self.work(io, at, work);
+            moved = true;
+        }
+        while let Some(id) = self.machines[at].next_dirty(io.now()) {
+            let link = self.links[at][id.slot as usize];
+            if self.tenant(link).is_some_and(|t| t.at == at && t.id == id) {
+                self.look(io, link);
+                self.pump(io, link);
+            }
+            moved = true;
+        }
+        while let Some(letter) = self.machines[at].next_mail() {
+            self.letters += 1;
+            let (from, to) = (letter.from(), letter.to());
+            let key = Key { who: (from << 8 | to) as u32, op: self.letters, nth: self.life };
+            let late = io.decider().size(MAIL, key, LATE);
+            let delay = if late == 0 { 0 } else { 1 << late };
+            self.mail.entry((from, to)).or_default().push_back(letter);
+            io.turn_after(delay, LETTERS + (from << 8 | to) as u32);
+        }
+        moved
+    }
+
+    /// The next letter arrives: the oldest, whichever was to arrive now.
+    fn deliver(&mut self, io: &Io<'_>, (from, to): (usize, usize)) {
+        // None if it was written in an earlier life.
+        let letter = self.mail.get_mut(&(from, to)).and_then(VecDeque::pop_front);
+        if let Some(letter) = letter {
+            self.machines[to].receive_mail(io.now(), letter);
+        }
+    }
+
     /// Runs a job; its result comes back later, in any order.
-    fn work(&mut self, io: &mut Io<'_>, work: Work) {
+    fn work(&mut self, io: &mut Io<'_>, at: usize, work: Work) {
         let id = work.id();
-        let link = self.links[id.conn.slot as usize];
+        let link = self.links[at][id.conn.slot as usize];
         let done = work.run();
         let slot = self.results.iter().position(Option::is_none).unwrap_or_else(|| {
             self.results.push(None);
             self.results.len() - 1
         });
-        self.results[slot] = Some(done);
+        self.results[slot] = Some((at, done));
         let key = io.key(link);
-        let slow = io.decider().size(WORK, key, DOUBLED);
+        let slow = io.decider().size(WORK, key, self.doubled);
         let longest = u64::try_from(LONGEST_JOB.as_nanos()).unwrap_or(u64::MAX);
         io.turn_after((self.quick << slow).min(longest), RESULTS + slot as u32);
     }
 
+    fn after(&mut self, io: &mut Io<'_>) {
+        self.settle(io);
+        self.depart(io);
+    }
+
     fn release(&mut self, io: &mut Io<'_>, link: LinkId) {
         let now = io.now().0;
+        self.took_some(io, link);
         if let Some(transcript) = io.transcript(link) {
             transcript.over.get_or_insert(now);
+            transcript.released = Some(now);
         }
         if let Some(t) = self.tenants.get_mut(link.0 as usize).and_then(Option::take) {
-            self.machine.release(t.id, io.now());
+            self.machines[t.at].release(t.id, io.now());
         }
-    }
-}
-
-impl<M: Machine> Node for Serve<M> {
-    fn start(&mut self, io: &mut Io<'_>) {
-        self.storing = io.keeps_transcripts();
-    }
-
-    fn opened(&mut self, io: &mut Io<'_>, link: LinkId) {
-        let Some(id) = self.machine.accept(io.now(), &Peer::Virtual(u64::from(link.0))) else {
-            io.reset(link);
-            return;
-        };
-        if self.tenants.len() <= link.0 as usize {
-            self.tenants.resize_with(link.0 as usize + 1, || None);
-        }
-        let tenant = Tenant { id, fed: 0, sent: 0, produced: 0, again: false, ended: false };
-        self.tenants[link.0 as usize] = Some(tenant);
-        if self.links.len() <= id.slot as usize {
-            self.links.resize(id.slot as usize + 1, link);
-        }
-        self.links[id.slot as usize] = link;
-        if let Some(transcript) = io.transcript(link) {
-            (transcript.life, transcript.remark) = (self.life, self.remark);
-        }
-        self.look(io, link);
-        self.pump(io, link);
-        self.settle(io);
-    }
-
-    fn readable(&mut self, io: &mut Io<'_>, link: LinkId) {
-        self.pump(io, link);
-        self.settle(io);
-    }
-
-    fn writable(&mut self, io: &mut Io<'_>, link: LinkId) {
-        self.pump(io, link);
-        self.settle(io);
-    }
-
-    fn ended(&mut self, io: &mut Io<'_>, link: LinkId, how: Ending) {
-        let Some(t) = self.tenant(link) else { return };
-        let id = t.id;
-        if how == Ending::Fin {
-            t.ended = true;
-            self.machine.end_of_input(id, io.now());
-            self.look(io, link);
-            self.pump(io, link);
-        } else {
-            let error = match how {
-                Ending::TimedOut => TransportError::TimedOut,
-                _ => TransportError::Reset,
-            };
-            self.machine.abort(id, io.now(), CloseReason::Transport(error));
-            self.release(io, link);
-        }
-        self.settle(io);
-    }
-
-    fn turn(&mut self, io: &mut Io<'_>, token: u32) {
-        if token >= RESULTS {
-            // None, or another one's, if the job was begun in an earlier life.
-            let done = self.results.get_mut((token - RESULTS) as usize).and_then(Option::take);
-            if let Some(done) = done {
-                self.machine.complete(io.now(), done);
-            }
-        } else {
-            let link = LinkId(token);
-            if let Some(t) = self.tenant(link) {
-                t.again = false;
-                let id = t.id;
-                self.machine.resume(id, io.now());
-                self.look(io, link);
-                self.pump(io, link);
-            }
-        }
-        self.settle(io);
-    }
-
-    fn deadline(&self) -> Option<Tick> {
-        self.machine.deadline().map(|d| d.at)
-    }
-
-    fn woke(&mut self, io: &mut Io<'_>) {
-        self.machine.tick(io.now());
-        self.settle(io);
-    }
-
-    fn drain(&mut self, io: &mut Io<'_>) {
-        self.machine.drain(io.now());
-        self.settle(io);
-    }
-
-    fn phase(&self, link: LinkId) -> &'static str {
-        match self.tenants.get(link.0 as usize) {
-            Some(Some(t)) => (self.phase)(&self.machine, t.id),
-            Some(None) => "closed",
-            None => "opening",
-        }
-    }
-
-    fn memory(&self, link: LinkId) -> Memory {
-        let held = match self.tenants.get(link.0 as usize) {
-            Some(Some(t)) => self.machine.footprint_of(t.id),
-            _ => 0,
-        };
-        Memory { held, cap: self.cap }
-    }
-
-    fn total_memory(&self) -> Memory {
-        if self.total_cap == usize::MAX {
-            return Memory::UNCHECKED;
-        }
-        Memory { held: self.machine.footprint(), cap: self.total_cap }
-    }
-
-    fn links(&self) -> usize {
-        self.machine.len()
-    }
-
-    fn owes(&self, io: &Io<'_>) -> Option<String> {
-        for (link, tenant) in self.tenants.iter().enumerate() {
-            let Some(t) = tenant else { continue };
-            let link = LinkId(link as u32);
-            let wants = self.machine.wants(t.id);
-            let unsent: usize = self.machine.outgoing(t.id).map(<[u8]>::len).sum();
-            let waiting = io.input(link).len();
-            let where_ = format!("link {} in phase {} wants {wants:?}", link.0, self.phase(link));
-            if t.ended {
-                return Some(format!("{where_}: the peer ended long ago, and it is still held"));
-            }
-            if self.machine.close_reason(t.id).is_some() {
-                return Some(format!("{where_}: it has been ending for long, and is still held"));
-            }
-            if unsent > 0 && io.room(link) > 0 {
-                return Some(format!("{where_}: {unsent} bytes are owed and could be sent"));
-            }
-            if waiting > 0 && unsent == 0 {
-                return Some(format!(
-                    "{where_}: {waiting} bytes wait to be read, nothing is pending"
-                ));
-            }
-        }
-        let held = self.tenants.iter().flatten().count();
-        (held != self.machine.len()).then(|| {
-            format!("the engine holds {} connections for {held} links", self.machine.len())
-        })
     }
 }
 
 impl<M> fmt::Debug for Serve<M> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Serve").field("tenants", &self.tenants).finish_non_exhaustive()
-    }
-}
-
-/// The phase as every host can see it.
-fn by_wants<M: Machine>(machine: &M, id: ConnId) -> &'static str {
-    let wants = machine.wants(id);
-    if wants.has(Wants::CLOSE) {
-        "over"
-    } else if machine.close_reason(id).is_some() {
-        if wants.has(Wants::READ) { "lingering" } else { "draining" }
-    } else if wants.has(Wants::WRITE) {
-        if wants.has(Wants::READ) { "replying" } else { "paused" }
-    } else if machine.footprint_of(id) > 0 {
-        "message"
-    } else {
-        "idle"
     }
 }

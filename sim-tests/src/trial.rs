@@ -8,10 +8,11 @@ use crate::decide::{Decider, Decisions, Key, Site};
 use crate::fault::{Covers, Faults, Matrix};
 use crate::net::LinkId;
 use crate::panics;
+use crate::plan::Strike;
 use crate::trace::Trace;
 use crate::transcript::Transcript;
 use crate::violation::Violation;
-use crate::workload::{History, Outcome, Workload};
+use crate::workload::{History, Outcome, Word, Workload};
 use crate::world::{Factory, World};
 use core::fmt;
 use core::ops::{Range, RangeInclusive};
@@ -44,6 +45,8 @@ pub struct Report {
     pub events: u64,
     /// Operations begun.
     pub ops: u64,
+    /// Those that were answered.
+    pub answered: u64,
     /// Simulated time.
     pub time: Duration,
     /// Histories that no checker could decide within its budget.
@@ -62,6 +65,8 @@ pub struct Report {
 pub struct Run<'a, W: Workload> {
     /// What was asked and what came of it.
     pub history: &'a History<W>,
+    /// What each caller heard, in its order, if the workload listens.
+    pub heard: &'a [Word<W::Reply>],
     /// The world after it.
     pub world: &'a World,
     /// A workload, to read streams with.
@@ -111,6 +116,7 @@ pub struct Trial<W: Workload> {
     tail: Duration,
     keepalive: Duration,
     covers: Option<Covers>,
+    plan: Vec<Strike>,
 }
 
 const CALLERS: Site = Site::new("trial.callers");
@@ -141,6 +147,7 @@ impl<W: Workload + 'static> Trial<W> {
             tail: Duration::from_secs(30),
             keepalive: Duration::from_secs(1),
             covers: None,
+            plan: Vec::new(),
         }
     }
 
@@ -195,24 +202,63 @@ impl<W: Workload + 'static> Trial<W> {
         Self { covers: Some(covers), ..self }
     }
 
+    /// These faults besides, at their times.
+    #[must_use]
+    pub fn plan(self, plan: Vec<Strike>) -> Self {
+        Self { plan, ..self }
+    }
+
     /// Runs these seeds on this thread alone; see [`Campaign`] for more.
     #[must_use]
     pub fn seeds(&self, seeds: Range<u64>) -> Campaign<'_> {
         Campaign::new(self, seeds)
     }
+}
 
-    fn drive(&self, world: &mut World, callers: &[Rc<RefCell<Caller<W>>>]) {
-        world.run_while(FAULTS_UNTIL, || !callers.iter().all(|c| c.borrow().asked_all()));
-        world.calm(self.keepalive);
-        world.nudge();
-        let until = world.now() + CALM;
-        world.run_while(until, || !callers.iter().all(|c| c.borrow().done()));
-        world.run_for(self.tail);
-        world.check_rest();
-        // Now even those go who would not let go.
-        world.nudge();
-        world.run_for(Duration::from_secs(2));
-        world.check_gone();
+/// Lets faults happen until everything is asked, what is owed arrive, and the world come to rest;
+/// then nothing may be owed or held.
+pub(crate) fn drive(
+    world: &mut World,
+    (keepalive, tail): (Duration, Duration),
+    asked_all: impl Fn() -> bool,
+    done: impl Fn() -> bool,
+) {
+    world.run_while(FAULTS_UNTIL, || !asked_all());
+    world.calm(keepalive);
+    world.nudge();
+    let until = world.now() + CALM;
+    world.run_while(until, || !done());
+    world.run_for(tail);
+    world.check_rest();
+    // Now even those go who would not let go.
+    world.nudge();
+    world.run_for(Duration::from_secs(2));
+    world.check_gone();
+}
+
+/// What a run came to: `driven` is what was found by whoever drove it, or how it panicked.
+pub(crate) fn report(
+    mut world: World,
+    driven: Result<Option<Violation>, Violation>,
+    (ops, answered, undecided): (u64, u64, u64),
+) -> Report {
+    let violation = match driven {
+        Ok(found) => world.violation().cloned().or(found),
+        Err(violation) => Some(violation),
+    };
+    let trace = world.take_trace();
+    Report {
+        violation,
+        digest: world.digest(),
+        events: world.events(),
+        ops,
+        answered,
+        time: world.now().since(Tick::ZERO),
+        undecided,
+        matrix: world.matrix().clone(),
+        decisions: world.decisions().cloned().unwrap_or_default(),
+        trace,
+        decider: world.into_decider(),
     }
 }
 
@@ -237,7 +283,7 @@ impl<W: Workload + 'static> Experiment for Trial<W> {
                 let work = (self.work)(who);
                 let history = Rc::clone(&history);
                 let caller = Caller::new(who, work, self.habits, faults, &mut decider, history);
-                Rc::new(RefCell::new(caller))
+                Rc::new(RefCell::new(caller.plan(&self.plan)))
             })
             .collect();
 
@@ -249,15 +295,21 @@ impl<W: Workload + 'static> Experiment for Trial<W> {
             world.keep_transcripts();
         }
         let server = world.add_restartable("server", factory);
-        let mob = Some(world.add("mob", Box::new(Mob::new(server))));
-        for (who, caller) in callers.iter().enumerate() {
-            let node = CallerNode::new(Rc::clone(caller), server, mob);
-            world.add(&format!("caller {who}"), Box::new(node));
+        let mob = world.add("mob", Box::new(Mob::new(server)));
+        let nodes = callers.iter().enumerate().map(|(who, caller)| {
+            let node = CallerNode::new(Rc::clone(caller), server, Some(mob));
+            world.add(&format!("caller {who}"), Box::new(node))
+        });
+        let nodes = nodes.collect();
+        if !self.plan.is_empty() {
+            world.plan(&self.plan, vec![server], Some(mob), nodes);
         }
 
         let mut undecided = 0;
         let driven = panics::catch(|| {
-            self.drive(&mut world, &callers);
+            let all = |what: fn(&Caller<W>) -> bool| callers.iter().all(|c| what(&c.borrow()));
+            let times = (self.keepalive, self.tail);
+            drive(&mut world, times, || all(Caller::asked_all), || all(Caller::done));
             if world.violation().is_some() {
                 return None;
             }
@@ -269,7 +321,9 @@ impl<W: Workload + 'static> Experiment for Trial<W> {
                 );
                 return Some(Violation::new("ledger", text));
             }
-            let run = Run { history: &history, world: &world, work: &|| (self.work)(0) };
+            let heard: Vec<_> = callers.iter().flat_map(|c| c.borrow_mut().take_heard()).collect();
+            let work = &|| (self.work)(0);
+            let run = Run { history: &history, heard: &heard, world: &world, work };
             for check in &self.checks {
                 match check.check(&run) {
                     Ok(n) => undecided += n,
@@ -278,23 +332,10 @@ impl<W: Workload + 'static> Experiment for Trial<W> {
             }
             None
         });
-        let violation = match driven {
-            Ok(found) => world.violation().cloned().or(found),
-            Err(violation) => Some(violation),
-        };
         let ops = history.try_borrow().map_or(0, |h| h.len() as u64);
-        let trace = world.take_trace();
-        Report {
-            violation,
-            digest: world.digest(),
-            events: world.events(),
-            ops,
-            time: world.now().since(Tick::ZERO),
-            undecided,
-            matrix: world.matrix().clone(),
-            decisions: world.decisions().cloned().unwrap_or_default(),
-            trace,
-            decider: world.into_decider(),
-        }
+        let is_answered =
+            |op: &&crate::workload::Op<_, _>| matches!(op.outcome, Outcome::Answered(_));
+        let answered = history.try_borrow().map_or(0, |h| h.iter().filter(is_answered).count());
+        report(world, driven, (ops, answered as u64, undecided))
     }
 }

@@ -4,6 +4,7 @@ use crate::decide::{Decider, Key, Site};
 use crate::net::LinkId;
 use crate::node::Ending;
 use core::fmt::Debug;
+use core::time::Duration;
 use drywire::Tick;
 
 /// The client's side of a protocol: makes requests out of decisions, reads replies.
@@ -18,6 +19,13 @@ pub trait Workload {
     /// The next request. `None` leaves this operation out, and must be what all-zero decisions
     /// lead to, so that shrinking can take operations away.
     fn draw(&mut self, draw: &mut Draw<'_>) -> Option<Self::Request>;
+
+    /// How long after the last request was due the next one is, if requests come on schedule
+    /// ([`Habits::open_loop`](crate::caller::Habits)).
+    fn pause(&mut self, draw: &mut Draw<'_>) -> Duration {
+        let _ = draw;
+        Duration::ZERO
+    }
 
     /// The bytes of a request.
     fn encode(&mut self, request: &Self::Request, to: &mut Vec<u8>);
@@ -39,6 +47,12 @@ pub trait Workload {
         false
     }
 
+    /// Whether this request may have lost its answer with a loss that was told.
+    fn lost_with(&self, request: &Self::Request, loss: &Self::Reply) -> bool {
+        let _ = (request, loss);
+        false
+    }
+
     /// The connection ends behind this request, as the protocol wants it (`quit`, or a request
     /// that is broken on purpose).
     fn last(&self, request: &Self::Request) -> bool {
@@ -48,6 +62,17 @@ pub trait Workload {
 
     /// A new connection: forget what belonged to the old one.
     fn connected(&mut self) {}
+
+    /// Bytes that it says by itself: its greeting on a new connection, answers to what it heard.
+    /// Asked after [`connected`](Self::connected) and after each [`hear`](Self::hear).
+    fn react(&mut self, to: &mut Vec<u8>) {
+        let _ = to;
+    }
+
+    /// All that its callers hear is kept for [`Run::heard`](crate::Run), answers too.
+    fn listens(&self) -> bool {
+        false
+    }
 }
 
 /// What [`Workload::hear`] found.
@@ -66,6 +91,9 @@ pub enum Said<R> {
     Answer(usize, R),
     /// Something nobody asked for and that the protocol allows.
     Event(R),
+    /// The protocol says that something is lost: what was owed with it
+    /// ([`Workload::lost_with`]) is not answered any more.
+    Lost(R),
     /// The server takes no (more) requests on this connection: all that is owed is refused.
     Refusal(R),
 }
@@ -96,6 +124,19 @@ impl Draw<'_> {
     pub fn size(&mut self, site: Site, max: u64) -> u64 {
         self.decider.size(site, self.key, max)
     }
+}
+
+/// Something that a caller heard.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Word<R> {
+    /// Who heard it.
+    pub caller: u32,
+    /// Over which link.
+    pub link: LinkId,
+    /// When.
+    pub at: Tick,
+    /// What.
+    pub what: R,
 }
 
 /// Everything that the callers of a run asked, in the order in which they began to ask.

@@ -1,18 +1,21 @@
 //! The world: nodes, the net between them, and the loop that lets things happen.
 
-use crate::decide::{Decider, Decisions};
+mod harm;
+
+use crate::decide::{Decider, Decisions, Key, Site};
 use crate::fault::{Fault, Faults, Matrix};
 use crate::io::Io;
 use crate::link::Fin;
 use crate::net::{Call, Due, End, LinkId, Net, NodeId, Place};
 use crate::node::{Ending, Memory, Node};
+use crate::plan::Strike;
 use crate::trace::{Trace, What};
 use crate::transcript::Transcript;
 use crate::violation::Violation;
 use core::fmt;
 use core::time::Duration;
 use drywire::Tick;
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 
 /// Makes a node, for each of its lives (0, 1, ...).
 pub type Factory = Box<dyn FnMut(u32) -> Box<dyn Node>>;
@@ -23,13 +26,24 @@ pub type Factory = Box<dyn FnMut(u32) -> Box<dyn Node>>;
 /// by itself (memory over its promise, a deadline that stays due, an obligation unmet at rest)
 /// stops the world with a [`Violation`].
 pub struct World {
+    /// How often a node was frozen and ran again.
+    thaws: u32,
     net: Net,
     slots: Vec<Slot>,
     matrix: Matrix,
     names: Vec<String>,
+    plan: Option<Planned>,
     /// Events at the present moment.
     crowd: u32,
     last: u64,
+}
+
+/// Who the strikes of a plan are about.
+struct Planned {
+    strikes: Vec<Strike>,
+    servers: Vec<NodeId>,
+    mob: Option<NodeId>,
+    callers: Vec<NodeId>,
 }
 
 struct Slot {
@@ -47,15 +61,19 @@ const WAKES: u32 = 1000;
 /// Total memory is looked at once in so many events of a node.
 const TOTAL_EVERY: u64 = 64;
 
+const CLOCK_FIRST: Site = Site::new("thaw.clock-first");
+
 impl World {
     /// An empty world.
     #[must_use]
     pub fn new(decider: Decider, faults: Faults) -> Self {
         Self {
             net: Net::new(decider, faults),
+            thaws: 0,
             slots: Vec::new(),
             matrix: Matrix::default(),
             names: Vec::new(),
+            plan: None,
             crowd: 0,
             last: 0,
         }
@@ -92,6 +110,7 @@ impl World {
             down: false,
             missed: VecDeque::new(),
             armed: u64::MAX,
+            weather: BTreeMap::new(),
         });
         self.net.after(0, Due::Call(id, Call::Start));
         id
@@ -178,6 +197,9 @@ impl World {
             if held > 0 {
                 let text = format!("{name}: everybody has gone, and it still holds {held} links");
                 self.net.fail(Violation::new("leak", text));
+            } else if let Some(left) = slot.node.as_ref().and_then(|n| n.leftover()) {
+                let text = format!("{name}: everybody has gone, and there is still {left}");
+                self.net.fail(Violation::new("leak", text));
             }
         }
     }
@@ -187,6 +209,22 @@ impl World {
         for at in 0..self.slots.len() {
             self.net.after(0, Due::Call(NodeId(at as u16), Call::Nudge));
         }
+    }
+
+    /// Brings these faults about at their times, unless the world is calm by then: between
+    /// `callers` and `servers`; storms come from `mob`. What callers do themselves is their own
+    /// plan.
+    pub(crate) fn plan(
+        &mut self,
+        strikes: &[Strike],
+        servers: Vec<NodeId>,
+        mob: Option<NodeId>,
+        callers: Vec<NodeId>,
+    ) {
+        for (nth, strike) in (0..).zip(strikes) {
+            self.net.at(strike.at.0, Due::Planned(nth));
+        }
+        self.plan = Some(Planned { strikes: strikes.to_vec(), servers, mob, callers });
     }
 
     /// Brings a fault down on a node now.
@@ -236,6 +274,12 @@ impl World {
         self.net.links[link.0 as usize].tainted[end]
     }
 
+    /// Who accepted `link`, or was to.
+    #[must_use]
+    pub fn acceptor(&self, link: LinkId) -> NodeId {
+        self.net.links[link.0 as usize].ends[1]
+    }
+
     /// What happened, if recorded.
     #[must_use]
     pub fn take_trace(&mut self) -> Option<Trace> {
@@ -271,13 +315,21 @@ impl World {
             Due::Thaw(node) => {
                 let place = &mut self.net.places[node.0 as usize];
                 place.frozen = false;
-                for call in core::mem::take(&mut place.missed) {
+                let missed = core::mem::take(&mut place.missed);
+                // Some loops look at the time before they read.
+                self.thaws += 1;
+                let key = Key { who: u32::from(node.0), op: 0, nth: self.thaws };
+                if self.net.decider.below(CLOCK_FIRST, key, 2) == 1 {
+                    self.wake(node);
+                }
+                for call in missed {
                     self.call(node, call);
                 }
                 self.wake(node);
             }
             Due::Restart(node) => self.restart(node),
             Due::Hit { fault, value, node } => self.hit(fault, value, node),
+            Due::Planned(nth) => self.planned(nth as usize),
         }
     }
 
@@ -294,6 +346,7 @@ impl World {
                 l.pipes[1 - reader].arrive(n);
                 let waiting = l.pipes[1 - reader].input().len();
                 let node = l.ends[reader];
+                self.net.arrived(link, reader, n as u64);
                 self.net.mark(7, link, n as u64);
                 self.net.record(node, Some(link), What::Arrived { n, waiting });
                 self.call(node, Call::Readable(link));
@@ -440,103 +493,6 @@ impl World {
         }
     }
 
-    fn hit(&mut self, fault: Fault, value: u32, node: NodeId) {
-        let at = node.0 as usize;
-        if self.net.calm || self.net.places[at].down {
-            return;
-        }
-        let ends: Vec<(LinkId, usize)> = self.open_ends(node);
-        for (link, end) in &ends {
-            if *end == 1 {
-                self.net.hit(fault, *link, u64::from(value));
-            }
-            if matches!(fault, Fault::Crash | Fault::Drain) {
-                self.net.links[link.0 as usize].excused = true;
-            }
-        }
-        self.count_hits();
-        self.net.digest.number(self.net.now ^ (11 << 56) ^ (fault as u64) << 8 ^ u64::from(value));
-        let ms = 1_000_000_u64;
-        match fault {
-            Fault::Freeze if self.net.places[at].frozen => {}
-            Fault::Freeze => {
-                self.net.places[at].frozen = true;
-                self.net.after((10 * ms) << value.min(11), Due::Thaw(node));
-            }
-            Fault::Clock => {
-                self.net.set_clock(node, value);
-                self.net.places[at].armed = u64::MAX;
-                self.net.after(0, Due::Wake(node));
-            }
-            Fault::Crash | Fault::PowerLoss => {
-                self.slots[at].node = None;
-                let place = &mut self.net.places[at];
-                (place.down, place.frozen) = (true, false);
-                place.missed.clear();
-                let mut io = Io { net: &mut self.net, node };
-                for (link, _) in ends {
-                    if fault == Fault::Crash {
-                        io.net.links[link.0 as usize].backlog = [Vec::new(), Vec::new()];
-                        io.close(link);
-                    } else {
-                        io.vanish(link);
-                    }
-                }
-                self.net.after(ms << value.min(13), Due::Restart(node));
-            }
-            Fault::Drain => {
-                self.call(node, Call::Drain);
-                let replace = Due::Hit { fault: Fault::Crash, value: 1, node };
-                self.net.after((100 * ms) << value.min(8), replace);
-            }
-            Fault::Storm => self.call(node, Call::Turn(value)),
-            _ => {}
-        }
-    }
-
-    fn restart(&mut self, node: NodeId) {
-        let at = node.0 as usize;
-        // What the old life left behind is answered with resets.
-        let calm = self.net.calm;
-        for (link, end) in self.silent_ends(node) {
-            let l = &mut self.net.links[link.0 as usize];
-            l.state[end] = End::Forgotten;
-            // A peer that is still sending finds out; an idle one only when it tries.
-            if calm || !l.pipes[1 - end].is_empty() || l.pipes[1 - end].fin != Fin::None {
-                let reset = Due::Reset { link, end: 1 - end as u8, how: Ending::Reset };
-                self.net.after(20_000, reset);
-            }
-        }
-        let slot = &mut self.slots[at];
-        let Some(make) = slot.make.as_mut() else { return };
-        slot.life += 1;
-        slot.node = Some(make(slot.life));
-        self.net.places[at].down = false;
-        self.net.places[at].armed = u64::MAX;
-        self.net.record(node, None, What::Note(format!("life {} begins", slot.life)));
-        self.call(node, Call::Start);
-    }
-
-    fn open_ends(&self, node: NodeId) -> Vec<(LinkId, usize)> {
-        self.ends_in(node, |s| matches!(s, End::Open | End::Opening))
-    }
-
-    fn silent_ends(&self, node: NodeId) -> Vec<(LinkId, usize)> {
-        self.ends_in(node, |s| s == End::Silent)
-    }
-
-    fn ends_in(&self, node: NodeId, state: impl Fn(End) -> bool) -> Vec<(LinkId, usize)> {
-        let mut found = Vec::new();
-        for (i, l) in self.net.links.iter().enumerate() {
-            for end in 0..2 {
-                if l.ends[end] == node && state(l.state[end]) {
-                    found.push((LinkId(i as u32), end));
-                }
-            }
-        }
-        found
-    }
-
     /// Adds the phase of the accepting side to what was recorded from `first` on.
     fn name_phases(&mut self, first: usize) {
         let Some(trace) = &mut self.net.trace else { return };
@@ -545,18 +501,6 @@ impl World {
             let acceptor = self.net.links[link.0 as usize].ends[1];
             let node = self.slots[acceptor.0 as usize].node.as_ref();
             event.phase = node.map_or("down", |n| n.phase(link));
-        }
-    }
-
-    /// Enters the hits in the matrix, with the phase of the accepting side.
-    fn count_hits(&mut self) {
-        for (fault, link) in core::mem::take(&mut self.net.hits) {
-            let acceptor = self.net.links[link.0 as usize].ends[1];
-            let phase = match &self.slots[acceptor.0 as usize].node {
-                Some(node) => node.phase(link),
-                None => "down",
-            };
-            self.matrix.hit(fault, phase);
         }
     }
 }

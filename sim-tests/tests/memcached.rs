@@ -11,7 +11,7 @@ use drywire_sim::memcache::{self, Shape};
 #[test]
 fn survives_a_swarm() {
     let phases = ["idle", "line", "keys", "value", "swallow", "replying", "full", "refused"];
-    let summary = common::survives(&memcache::trial(), 400, &phases);
+    let summary = common::survives(&memcache::trial(), 400, &phases, &[]);
     assert!(summary.ops > 30_000, "{} operations", summary.ops);
 }
 

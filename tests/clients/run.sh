@@ -15,22 +15,13 @@ esac
 here=$(cd "$(dirname "$0")" && pwd)
 venv=${CARGO_TARGET_DIR:-$here/../../target}/clients-venv
 
-install_packages() {
-    echo "installing $*"
-    root=
-    [ "$(id -u)" = 0 ] || root=sudo
-    $root apt-get update -qq && $root env DEBIAN_FRONTEND=noninteractive apt-get install -qq -y "$@" >/dev/null || {
-        echo "$0: cannot install: $*" >&2
-        exit 1
-    }
-}
-
 install_clients() {
     "$venv/bin/pip" install --quiet --disable-pip-version-check --requirement "$here/requirements.txt"
 }
 
-command -v memccapable >/dev/null || install_packages libmemcached-tools
-command -v python3 >/dev/null && python3 -c 'import ensurepip' 2>/dev/null || install_packages python3 python3-venv
+"$here/../install.sh" memccapable=libmemcached-tools python3=python3
+# A module, not a command: Debian has it in a package of its own.
+python3 -c 'import ensurepip' 2>/dev/null || "$here/../install.sh" no-ensurepip=python3-venv
 # The stamp is written last: a half-made environment is made again.
 stamp="$venv/made-for"
 if ! cmp -s "$here/requirements.txt" "$stamp"; then
@@ -38,7 +29,7 @@ if ! cmp -s "$here/requirements.txt" "$stamp"; then
     python3 -m venv "$venv"
     install_clients || {
         # No built package for this Python: pylibmc has to be compiled.
-        install_packages gcc libmemcached-dev python3-dev zlib1g-dev
+        "$here/../install.sh" gcc=gcc no-headers=libmemcached-dev no-headers=python3-dev no-headers=zlib1g-dev
         install_clients
     }
     cp "$here/requirements.txt" "$stamp"

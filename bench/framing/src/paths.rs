@@ -39,6 +39,21 @@ pub(crate) fn length_prefixed(size: usize) -> Stream {
     stream(size, 4, |payload, out| put(&codec(), payload, out))
 }
 
+/// Frames of mixed sizes: no length tells the next.
+pub(crate) fn length_prefixed_mixed(size: usize) -> Stream {
+    mixed(size, 4, |payload, out| put(&codec(), payload, out))
+}
+
+/// From half of `size` to one and a half.
+fn mixed(size: usize, overhead: usize, mut put: impl FnMut(&[u8], &mut Vec<u8>)) -> Stream {
+    let mut random = 0x2545_F491_4F6C_DD1D_u64;
+    let payload = vec![b'x'; 2 * size];
+    stream(size, overhead, |_, out| {
+        random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        put(&payload[..size / 2 + (random >> 33) as usize % (size + 1)], out);
+    })
+}
+
 pub(crate) fn varints(size: usize) -> Stream {
     let codec = LengthPrefix::varint(MAX);
     stream(size, 2, |payload, out| put(&codec, payload, out))
@@ -48,6 +63,13 @@ pub(crate) fn lines(size: usize, end: &[u8]) -> Stream {
     stream(size, end.len(), |payload, out| {
         out.extend_from_slice(payload);
         out.extend_from_slice(end);
+    })
+}
+
+pub(crate) fn lines_mixed(size: usize) -> Stream {
+    mixed(size, 1, |payload, out| {
+        out.extend_from_slice(payload);
+        out.push(b'\n');
     })
 }
 
@@ -112,13 +134,13 @@ pub(crate) fn varint_frames() -> impl FnMut(&Stream) -> Sum {
     by_frames(LengthPrefix::varint(MAX))
 }
 
-pub(crate) fn length_prefix_batch() -> impl FnMut(&Stream) -> Sum {
+fn by_batch<F: Framing>(codec: F) -> impl FnMut(&Stream) -> Sum {
     let mut refs = [FrameRef::default(); 256];
     move |stream| {
-        let (mut sum, mut state) = (Sum::default(), Default::default());
+        let (mut sum, mut state) = (Sum::default(), F::State::default());
         let mut rest = &stream.bytes[..];
         loop {
-            let done = batch(&codec(), &mut state, rest, &mut refs);
+            let done = batch(&codec, &mut state, rest, &mut refs);
             refs[..done.count].iter().for_each(|frame| sum.add(frame.payload_of(rest)));
             rest = &rest[done.consumed..];
             if done.need > 0 {
@@ -126,6 +148,14 @@ pub(crate) fn length_prefix_batch() -> impl FnMut(&Stream) -> Sum {
             }
         }
     }
+}
+
+pub(crate) fn length_prefix_batch() -> impl FnMut(&Stream) -> Sum {
+    by_batch(codec())
+}
+
+pub(crate) fn lines_batch() -> impl FnMut(&Stream) -> Sum {
+    by_batch(Lines::lf(MAX))
 }
 
 pub(crate) fn length_prefix_joiner(chunk: usize) -> impl FnMut(&Stream) -> Sum {

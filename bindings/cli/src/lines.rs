@@ -1,7 +1,11 @@
 //! Lines in and out, for commands that talk to a server meanwhile.
 
 use crate::Failure;
+use core::fmt::Display;
 use core::task::Poll;
+use core::time::Duration;
+use serde::Serialize;
+use serde_json::ser::{CompactFormatter, Formatter, Serializer};
 use std::io::{self, BufRead, Write};
 use std::thread;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -67,6 +71,99 @@ pub(crate) fn put(write: impl FnOnce(&mut dyn Write) -> io::Result<()>) {
     }
 }
 
+/// What a command has to tell beside what it is for: as JSON among that, or in words on standard
+/// error.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Teller {
+    pub(crate) json: bool,
+}
+
+/// What happens to every command of that kind, in JSON.
+#[derive(Serialize)]
+#[serde(tag = "event", rename_all = "snake_case")]
+enum Common<'a> {
+    Connected,
+    Disconnected { reason: &'a str, again_in_ms: u64 },
+    Error { reason: &'a str },
+}
+
+impl Teller {
+    pub(crate) fn tell(self, json: &impl Serialize, words: impl Display) {
+        if self.json {
+            self.print(json);
+        } else {
+            self.note(words);
+        }
+    }
+
+    /// A line on standard error. Nobody has to be there: the command goes on.
+    pub(crate) fn note(self, words: impl Display) {
+        let _ = writeln!(io::stderr().lock(), "{words}");
+    }
+
+    /// A line of JSON on standard output.
+    pub(crate) fn print(self, json: &impl Serialize) {
+        put(|out| {
+            json.serialize(&mut Serializer::with_formatter(&mut *out, Plain))?;
+            writeln!(out)
+        });
+    }
+
+    pub(crate) fn connected(self) {
+        self.tell(&Common::Connected, "* connected");
+    }
+
+    pub(crate) fn down(self, why: &str, again_in: Duration) {
+        let again_in_ms = u64::try_from(again_in.as_millis()).unwrap_or(u64::MAX);
+        let json = Common::Disconnected { reason: why, again_in_ms };
+        let seconds = again_in.as_secs_f64();
+        self.tell(&json, format_args!("* no connection: {why}; again in {seconds:.1} s"));
+    }
+
+    pub(crate) fn error(self, reason: &str) {
+        self.tell(&Common::Error { reason }, format_args!("! {}", clean(reason.as_bytes())));
+    }
+}
+
+/// JSON that may be looked at on a terminal: it escapes the control characters that JSON itself
+/// does not ask to be escaped, and what turns the direction of writing.
+struct Plain;
+
+impl Formatter for Plain {
+    fn write_string_fragment<W: ?Sized + Write>(
+        &mut self,
+        out: &mut W,
+        text: &str,
+    ) -> io::Result<()> {
+        let mut rest = text;
+        while let Some(at) = rest.find(is_unfit) {
+            CompactFormatter.write_string_fragment(out, &rest[..at])?;
+            let mut after = rest[at..].chars();
+            // All of them are in the first plane.
+            after.next().map_or(Ok(()), |c| write!(out, "\\u{:04x}", u32::from(c)))?;
+            rest = after.as_str();
+        }
+        CompactFormatter.write_string_fragment(out, rest)
+    }
+}
+
+/// Text from someone else, fit for a terminal: one line, no control characters, nothing that
+/// turns the direction of writing.
+pub(crate) fn clean(text: &[u8]) -> String {
+    let text = String::from_utf8_lossy(text);
+    let shown = text.chars().map(|c| match c {
+        '\n' | '\t' | '\u{2028}' | '\u{2029}' => ' ',
+        c if is_unfit(c) => char::REPLACEMENT_CHARACTER,
+        c => c,
+    });
+    shown.collect()
+}
+
+fn is_unfit(c: char) -> bool {
+    let turns = matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    c.is_control() || turns || matches!(c, '\u{2028}' | '\u{2029}')
+}
+
 /// The signals that ask a program to end.
 pub(crate) struct Signals(Vec<Signal>);
 
@@ -87,5 +184,22 @@ impl Signals {
             if came { Poll::Ready(()) } else { Poll::Pending }
         })
         .await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_that_a_terminal_obeys_gets_through() {
+        let evil = "a\u{1b}[2J\u{9b}31m\u{7f}\u{202e}b\u{200f}\u{2028}c \u{e9}\u{1f44d}";
+        let shown = clean(evil.as_bytes());
+        assert_eq!(shown, "a\u{fffd}[2J\u{fffd}31m\u{fffd}\u{fffd}b\u{fffd} c \u{e9}\u{1f44d}");
+        let mut json = Vec::new();
+        evil.serialize(&mut Serializer::with_formatter(&mut json, Plain)).unwrap();
+        let text = str::from_utf8(&json).unwrap();
+        assert!(!text.contains(is_unfit), "{text}");
+        assert_eq!(serde_json::from_str::<String>(text).unwrap(), evil, "it means the same");
     }
 }

@@ -15,6 +15,7 @@ mod units;
 
 use clap::{Parser, Subcommand};
 use core::fmt::Display;
+use std::io::Write;
 use std::process::ExitCode;
 
 #[derive(Parser)]
@@ -33,7 +34,7 @@ enum Command {
     /// Put a server under load, check each answer, and report rate and latency
     #[command(subcommand)]
     Load(load::Command),
-    Serve(serve::Args),
+    Serve(Box<serve::Args>),
     /// Put the protocols under every network fault, in virtual time; shrink, replay and draw
     #[command(subcommand)]
     Sim(sim::Command),
@@ -51,7 +52,8 @@ fn main() -> ExitCode {
         Ok(Verdict::Good) => ExitCode::SUCCESS,
         Ok(Verdict::Failed) => ExitCode::from(1),
         Err(failure) => {
-            eprintln!("drywire: {}", failure.message);
+            // Also if nobody is left to read it.
+            let _ = writeln!(std::io::stderr(), "drywire: {}", failure.message);
             ExitCode::from(failure.code)
         }
     }

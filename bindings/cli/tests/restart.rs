@@ -3,7 +3,7 @@
 
 use core::time::Duration;
 use drywire::Tick;
-use drywire::sudoku::balancer::Balancer;
+use drywire::sudoku::balancer::{Balancer, BalancerConfig};
 use drywire::sudoku::{Board, Reply};
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
@@ -91,7 +91,7 @@ impl Drop for Backend {
 #[test]
 fn restarting_one_server_after_the_other_loses_nothing() {
     let mut backends = [Backend::start("127.0.0.1:0"), Backend::start("127.0.0.1:0")];
-    let mut balancer = Balancer::new(2, 64);
+    let mut balancer = Balancer::new(2, BalancerConfig::DEFAULT);
     for (at, backend) in backends.iter_mut().enumerate() {
         backend.connect(&mut balancer, at);
     }
@@ -106,10 +106,11 @@ fn restarting_one_server_after_the_other_loses_nothing() {
         let now = Tick::ZERO + start.elapsed();
         let busy = returned < 2 || asked < 6000;
         while busy && (asked as usize) < answers.len() + 60 {
-            balancer.ask(asked, board);
+            balancer.ask(now, asked, board);
             asked += 1;
         }
         balancer.send(now, || random.u64(..));
+        assert_eq!(balancer.next_lost(), None);
         if pinged.elapsed() > Duration::from_millis(10) {
             pinged = Instant::now();
             balancer.ping();

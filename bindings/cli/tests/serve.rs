@@ -217,6 +217,53 @@ fn a_client_that_never_reads_costs_little_and_holds_nobody_up() {
     assert!(peak < 40_000, "{peak} kB for a value of 1 MB");
 }
 
+/// All that is waiting for clients who do not read is bounded over all loops: others are told so
+/// as long as it is too much, and served again once the deaf are gone.
+#[test]
+fn what_all_connections_hold_is_bounded_and_comes_back() {
+    for threads in [1, 2] {
+        let limits = "--buffer-limit 4M --output-limit 1k --stall 2s";
+        let served = Served::start(&format!("-t {threads} {limits}"));
+        let mut other = served.client();
+        let value = vec![b'v'; 1_000_000];
+        other.send(format!("set b 0 0 {}\r\n", value.len()));
+        other.send(&value);
+        assert_eq!(other.ask("\r\n"), "STORED");
+        assert_eq!(other.ask("set k 0 0 1\r\n1\r\n"), "STORED");
+        // As many as it takes, whatever the system's own buffers hold.
+        let mut deaf = Vec::new();
+        while !other.ask("delete none\r\n").starts_with("SERVER_ERROR server too busy") {
+            assert!(deaf.len() < 500);
+            let client = served.client();
+            client.send(b"get b\r\n".repeat(20));
+            deaf.push(client);
+        }
+        // The system may still take a little for the deaf, and then there is room for a moment: it is
+        // over when each of them has been given up that takes nothing for two seconds.
+        let asked = std::time::Instant::now();
+        let mut served_since = asked;
+        while served_since.elapsed() < Duration::from_secs(4) {
+            assert!(asked.elapsed() < PATIENCE, "it never came back");
+            if other.ask("delete none\r\n") != "NOT_FOUND" {
+                served_since = std::time::Instant::now();
+            }
+            thread::sleep(Duration::from_millis(20));
+        }
+        assert_eq!(other.ask("get k\r\n"), "VALUE k 0 1");
+        assert_eq!([other.line(), other.line()], ["1", "END"]);
+        other.send("stats\r\n");
+        let stats: Vec<String> =
+            core::iter::from_fn(|| Some(other.line()).filter(|line| line != "END")).collect();
+        let stat = |name: &str| {
+            let line = stats.iter().find_map(|l| l.strip_prefix(&format!("STAT {name} ")));
+            line.unwrap().parse::<usize>().unwrap()
+        };
+        assert!(stat("shed_requests") > 0 && stat("slow_readers") > 0);
+        assert!(stat("slow_readers") <= deaf.len());
+        assert!(stat("buffered_bytes") < 4 << 20);
+    }
+}
+
 #[test]
 fn past_the_limit_connections_are_refused_in_memcacheds_words() {
     let served = Served::start("-c 2 -vv");

@@ -4,7 +4,7 @@ mod common;
 
 use common::{Served, drywire, wait_for};
 use serde_json::Value;
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{BufRead, BufReader, Read, Seek, Write};
 use std::net::{TcpListener, TcpStream};
 use std::process::{Child, ChildStdin, Command, Output, Stdio};
 use std::sync::mpsc::{Receiver, channel};
@@ -321,4 +321,42 @@ fn a_publisher_whose_connection_is_lost_says_so() {
     );
     assert_eq!(output.status.code(), Some(1));
     drop(input);
+}
+
+#[test]
+fn lines_wait_until_what_was_said_before_is_heard() {
+    let served = Served::start(&["-t", "1"]);
+    // More than may be said before anything is heard.
+    let mut input = tempfile::tempfile().unwrap();
+    let line = "x".repeat(60_000) + "\n";
+    input.write_all(line.repeat(100).as_bytes()).unwrap();
+    input.rewind().unwrap();
+    let mut command = drywire();
+    let output =
+        command.args(["chat", &served.chat, "-n", "ann", "-r", "den"]).stdin(input).output();
+    let output = output.unwrap();
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+    assert_eq!(text(&output.stdout).lines().count(), 100);
+}
+
+#[test]
+fn who_interrupts_it_is_told_what_was_not_heard() {
+    let mut chat = drywire()
+        .args(["chat", "127.0.0.1:1", "-n", "ann", "-r", "den"])
+        .stdin(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut errors = BufReader::new(chat.stderr.take().unwrap());
+    chat.stdin.take().unwrap().write_all(b"words\n").unwrap();
+    let mut line = String::new();
+    // By the second attempt the line was read.
+    while line.matches("no connection").count() < 3 {
+        errors.read_line(&mut line).unwrap();
+    }
+    let kill = Command::new("kill").args(["-INT", &chat.id().to_string()]).status();
+    assert!(kill.unwrap().success());
+    errors.read_to_string(&mut line).unwrap();
+    assert_eq!(chat.wait().unwrap().code(), Some(1), "{line}");
+    assert!(line.contains("1 messages were said and not heard yet"), "{line}");
 }

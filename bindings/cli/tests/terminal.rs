@@ -1,4 +1,4 @@
-//! `drywire chat` on a terminal, as a person sees it: driven under tmux.
+//! `drywire` on a terminal, as a person sees it: driven under tmux.
 
 mod common;
 
@@ -264,4 +264,21 @@ fn a_panic_gives_the_terminal_back_and_can_be_read() {
     tmux.see("panic", "ended: 101");
     tmux.type_line("panic", "echo still $((1+1))");
     tmux.see("panic", "still 2");
+}
+
+#[test]
+fn a_load_says_each_second_how_it_goes() {
+    let tmux = Tmux::start();
+    let load = "load sudoku local --board easy --duration 10m";
+    tmux.open("load", &format!("{} {load}", env!("CARGO_BIN_EXE_drywire")));
+    // A bar, the rate, the sum; and a second later more of it.
+    let answered = || {
+        let screen = tmux.screen("load");
+        let line = screen.lines().find(|line| line.starts_with("local"))?;
+        let (rate, sum) = line.split_once("/s, ")?;
+        let sum = sum.split_once(" answered")?.0.replace(',', "").parse::<u64>().ok()?;
+        rate.contains(['█', '░']).then_some(sum)
+    };
+    let first = wait_for("the live line", answered);
+    wait_for("progress", || answered().filter(|now| *now > first));
 }

@@ -27,6 +27,8 @@ const LISTENER: usize = usize::MAX - 2;
 pub(crate) const SERVICES: usize = 255;
 /// How long a loop that does its jobs itself may stay away from its sockets, one job aside.
 const SLICE: Duration = Duration::from_micros(500);
+/// How long connections that have had their turn may go on before the loop looks who else is there.
+const TURNS: Duration = Duration::from_micros(200);
 /// How often a departing host looks whether everybody has left.
 const LOOK: Duration = Duration::from_millis(50);
 /// Refused connections that may stay to hear so; more are turned away on the spot.
@@ -43,6 +45,8 @@ pub(crate) struct Common {
     pub(crate) conns: AtomicUsize,
     pub(crate) refused: AtomicUsize,
     pub(crate) wakeups: AtomicU64,
+    /// What the connections of all loops and services have buffered, as last told by their loops.
+    pub(crate) buffered: AtomicUsize,
 }
 
 impl Common {
@@ -66,6 +70,11 @@ impl Common {
     pub(crate) fn gone(&self, admitted: bool) {
         let count = if admitted { &self.conns } else { &self.refused };
         count.fetch_sub(1, Relaxed);
+    }
+
+    /// Whether no connection is left on any loop.
+    fn is_empty(&self) -> bool {
+        self.conns.load(Relaxed) == 0 && self.refused.load(Relaxed) == 0
     }
 
     pub(crate) fn tell<'a>(&self, event: impl FnOnce() -> host::Event<'a>) {
@@ -115,6 +124,8 @@ pub(crate) enum Message {
     },
     /// Another loop has ended.
     Ended,
+    /// The last connection has left, on another loop.
+    Empty,
     Order(Order),
 }
 
@@ -170,6 +181,8 @@ pub(crate) struct EventLoop {
     pub(crate) index: usize,
     /// Connections that have something to do, in order.
     pub(crate) queue: VecDeque<(usize, u32)>,
+    /// Connections that had their turn and could go on at once, in order.
+    pub(crate) going_on: VecDeque<(usize, u32)>,
     /// Jobs were left when this loop's slice of time for them was over.
     pub(crate) jobs_left: bool,
     /// On loop 0: the steps of going away.
@@ -178,6 +191,8 @@ pub(crate) struct EventLoop {
     pub(crate) stop_by: Option<Tick>,
     /// On loop 0: loops that have not ended. It goes last, because it hears the signals.
     pub(crate) others: usize,
+    /// The others were told that the last connection has left.
+    pub(crate) told_all: bool,
 }
 
 impl EventLoop {
@@ -207,6 +222,11 @@ impl EventLoop {
             }
             self.accept(now);
             self.turns(now);
+            // Those whose pauses are over by now are served before the work, not after it.
+            if self.timers(now) {
+                self.turns(now);
+            }
+            self.go_on(now);
             self.work(now);
             // Last, so that requests which came before the order are served.
             if self.stop_by.is_none() {
@@ -222,7 +242,14 @@ impl EventLoop {
                 }
             }
             if let Some(by) = self.stop_by {
-                if self.others == 0 && self.services.iter().all(|s| s.machine.is_empty()) {
+                // What a loop keeps for connections of others, as the home of a room, stays until
+                // they have left too.
+                let empty = self.common.is_empty();
+                if empty && !core::mem::replace(&mut self.told_all, true) {
+                    self.inboxes.iter().for_each(|inbox| inbox.send(Message::Empty));
+                }
+                let ours = || self.services.iter().all(|s| s.machine.is_empty());
+                if empty && self.others == 0 && ours() {
                     return Ok(0);
                 }
                 if by <= now {
@@ -258,7 +285,7 @@ impl EventLoop {
 
     /// How long to sleep: not at all while there is something to do.
     fn timeout(&self) -> Option<Duration> {
-        if self.jobs_left || !self.queue.is_empty() {
+        if self.jobs_left || !self.queue.is_empty() || !self.going_on.is_empty() {
             return Some(Duration::ZERO);
         }
         let machines = self.services.iter().filter_map(|s| s.machine.deadline()).map(|d| d.at);
@@ -267,10 +294,12 @@ impl EventLoop {
             Some(_) => None,
             None => self.drain.deadline(&self.common.departure, &self.in_flight()),
         };
-        let due = machines.chain(accepts).chain(self.stop_by).chain(leaving).min()?;
-        let timeout = due.since(self.common.clock.now());
-        // The last connection may leave on another loop, which does not tell.
-        Some(if leaving.is_some() { timeout.min(LOOK) } else { timeout })
+        // Another loop does not tell that its last connection left, or that its buffers are empty.
+        let stopped = self.services.iter().any(|service| service.machine.reads_stopped());
+        let look = (leaving.is_some() || stopped).then_some(LOOK);
+        let due = machines.chain(accepts).chain(self.stop_by).chain(leaving).min();
+        let timeout = due.map(|due| due.since(self.common.clock.now()));
+        timeout.into_iter().chain(look).min()
     }
 
     /// Takes what other threads sent.
@@ -292,6 +321,7 @@ impl EventLoop {
                     self.services[service].machine.receive_mail(now, letter);
                 }
                 Message::Ended => self.others -= 1,
+                Message::Empty => {}
                 Message::Order(order) => orders.push(order),
             }
         }
@@ -308,24 +338,68 @@ impl EventLoop {
 
     /// Each queued connection takes one turn.
     fn turns(&mut self, now: Tick) {
-        let moment = Moment::new(now, &self.poll, &self.common);
         for _ in 0..self.queue.len() {
             let Some((service, slot)) = self.queue.pop_front() else { return };
-            if self.services[service].turn(slot, moment) {
-                self.queue.push_back((service, slot));
+            self.turn(service, slot, now);
+        }
+    }
+
+    /// Those that could go on take another turn, for a slice of time, but one of them at least:
+    /// whoever has a lot to say does not keep the loop from those who have just come.
+    fn go_on(&mut self, now: Tick) {
+        let begun = (!self.going_on.is_empty()).then(|| self.common.clock.now());
+        for _ in 0..self.going_on.len() {
+            let Some((service, slot)) = self.going_on.pop_front() else { return };
+            self.turn(service, slot, now);
+            if begun.is_some_and(|begun| self.common.clock.now().since(begun) >= TURNS) {
+                return;
             }
         }
     }
 
-    /// What is not about a socket: deadlines, jobs, mail, connections that others touched.
+    /// A connection takes its turn. One that could go on is to go on after the others.
+    fn turn(&mut self, service: usize, slot: u32, now: Tick) {
+        let moment = Moment::new(now, &self.poll, &self.common);
+        let ours = &mut self.services[service];
+        // Before and after each turn, so that what is held is overstepped by a turn of each
+        // loop at most. A turn that leaves nothing behind costs one load.
+        ours.share_buffered(&self.common);
+        if ours.turn(slot, moment) {
+            self.going_on.push_back((service, slot));
+        }
+        ours.share_buffered(&self.common);
+    }
+
+    /// What is due. True if there was something.
+    fn timers(&mut self, now: Tick) -> bool {
+        let (mut due, mut any) = (Vec::new(), false);
+        for (index, service) in self.services.iter_mut().enumerate() {
+            if service.machine.deadline().is_none_or(|due| due.at > now) {
+                continue;
+            }
+            any = true;
+            service.share_buffered(&self.common);
+            // Nobody is given up whose words lie unread.
+            service.machine.due(now, &mut due);
+            for id in due.drain(..) {
+                let moment = Moment::new(now, &self.poll, &self.common);
+                if service.unheard(id.slot) && service.turn(id.slot, moment) {
+                    self.going_on.push_back((index, id.slot));
+                }
+            }
+            service.machine.tick(now);
+            service.touched(now, |slot| self.queue.push_back((index, slot)));
+        }
+        any
+    }
+
+    /// What is not about a socket: jobs, mail, connections that others touched.
     fn work(&mut self, now: Tick) {
         if self.pool.quota() == 0 {
             self.jobs(now);
         }
         for (index, service) in self.services.iter_mut().enumerate() {
-            if service.machine.deadline().is_some_and(|due| due.at <= now) {
-                service.machine.tick(now);
-            }
+            service.share_buffered(&self.common);
             while service.at_work < self.pool.quota()
                 && let Some(work) = service.machine.next_work(now)
             {
@@ -335,14 +409,20 @@ impl EventLoop {
             }
             service.touched(now, |slot| self.queue.push_back((index, slot)));
             while let Some(letter) = service.machine.next_mail() {
-                self.inboxes[letter.to()].send(Message::Mail { service: index, letter });
+                match (self.inboxes.get(letter.to()), &service.beside) {
+                    (Some(inbox), _) => inbox.send(Message::Mail { service: index, letter }),
+                    (None, Some(carry)) => carry(letter),
+                    (None, None) => debug_assert!(false, "mail to what is not there"),
+                }
             }
         }
     }
 
-    /// Does jobs on this thread, service by service in turn, for a slice of time.
+    /// Does jobs on this thread, service by service in turn, for a slice of time that begins now,
+    /// however long the turns before took, and ends early if something is due. It is longer while
+    /// what comes gathers in the sockets of all services.
     fn jobs(&mut self, mut now: Tick) {
-        let until = now + SLICE;
+        let mut until = Tick::MAX;
         self.jobs_left = true;
         while self.jobs_left && now < until {
             self.jobs_left = false;
@@ -354,7 +434,20 @@ impl EventLoop {
                 self.queue.extend(lost.map(|slot| (index, slot)));
                 self.jobs_left = true;
             }
+            if until == Tick::MAX {
+                let gathers = self.services.iter().map(|s| s.machine.gathers_until(now));
+                until = gathers.min().flatten().unwrap_or(now).max(now + SLICE);
+            }
+            if self.is_due(now) {
+                return;
+            }
         }
+    }
+
+    /// Whether a deadline of some machine has come.
+    fn is_due(&self, now: Tick) -> bool {
+        let mut machines = self.services.iter().filter_map(|service| service.machine.deadline());
+        machines.any(|due| due.at <= now)
     }
 
     /// The next step of going away, if it is time for one.

@@ -9,7 +9,7 @@ use core::fmt;
 use core::time::Duration;
 use drywire::Tick;
 use drywire::conn::{CloseReason, Peer, Place};
-use drywire::engine::Machine;
+use drywire::engine::{Letter, Machine};
 use drywire::guard::{Drain, DrainConfig};
 use mio::Poll;
 use signal_hook::consts::{SIGINT, SIGTERM, SIGUSR1};
@@ -24,11 +24,13 @@ use std::thread;
 use std::time::{Instant, SystemTime};
 
 type Factory = Box<dyn Fn() -> Box<dyn Machine> + Send + Sync>;
+/// Takes mail to what is beside the engines of a service.
+pub(crate) type Carry = Arc<dyn Fn(Letter) + Send + Sync>;
 pub(crate) type Observer = Box<dyn Fn(Event<'_>) + Send + Sync>;
 
 /// Services, listeners and loops to be: what a server is made of.
 pub struct Host {
-    services: Vec<(Vec<Listen>, Factory)>,
+    services: Vec<(Vec<Listen>, Factory, Option<Carry>)>,
     threads: usize,
     workers: usize,
     max_conns: usize,
@@ -79,7 +81,23 @@ impl Host {
     ) -> Self {
         assert!(self.services.len() < SERVICES, "a host has at most {SERVICES} services");
         let factory = Box::new(move || Box::new(machine()) as Box<dyn Machine>);
-        self.services.push((listen.into_iter().collect(), factory));
+        self.services.push((listen.into_iter().collect(), factory, None));
+        self
+    }
+
+    /// How many services were added.
+    #[must_use]
+    pub fn services(&self) -> usize {
+        self.services.len()
+    }
+
+    /// Sets something up beside the engines of the service added last: it gets what they mail to
+    /// [`Place::count`], on their threads, and must not block; [`Handle::deliver`] is its way back.
+    #[must_use]
+    pub fn beside(mut self, carry: impl Fn(Letter) + Send + Sync + 'static) -> Self {
+        if let Some((_, _, beside)) = self.services.last_mut() {
+            *beside = Some(Arc::new(carry));
+        }
         self
     }
 
@@ -157,7 +175,8 @@ impl Host {
     pub fn bind(self) -> Result<Server, HostError> {
         let mut listeners = Vec::new();
         let mut factories = Vec::new();
-        for (service, (listens, factory)) in self.services.into_iter().enumerate() {
+        let mut beside = Vec::new();
+        for (service, (listens, factory, carry)) in self.services.into_iter().enumerate() {
             for listen in listens {
                 match Listener::bind(&listen) {
                     Ok(listener) => listeners.push((service, listener)),
@@ -165,6 +184,7 @@ impl Host {
                 }
             }
             factories.push(factory);
+            beside.push(carry);
         }
         let polls = (0..self.threads).map(|_| Poll::new()).collect::<io::Result<Vec<_>>>()?;
         let inboxes: Arc<[_]> = polls.iter().map(Inbox::new).collect::<io::Result<_>>()?;
@@ -190,9 +210,10 @@ impl Host {
             conns: Default::default(),
             refused: Default::default(),
             wakeups: Default::default(),
+            buffered: Default::default(),
         });
         let pool = Pool::new(self.workers);
-        Ok(Server { polls, inboxes, tcp_addrs, acceptor, signals, common, pool, factories })
+        Ok(Server { polls, inboxes, tcp_addrs, acceptor, signals, common, pool, factories, beside })
     }
 
     /// [`Host::bind`], then [`Server::run`].
@@ -214,6 +235,7 @@ pub struct Server {
     common: Arc<Common>,
     pool: Arc<Pool>,
     factories: Vec<Factory>,
+    beside: Vec<Option<Carry>>,
 }
 
 impl Server {
@@ -237,9 +259,9 @@ impl Server {
     /// # Panics
     /// When a machine panics: all loops end.
     pub fn run(self) -> Result<Ended, HostError> {
-        let Self { polls, inboxes, acceptor, signals, common, pool, factories, .. } = self;
+        let Self { polls, inboxes, acceptor, signals, common, pool, factories, beside, .. } = self;
         let others = polls.len() - 1;
-        let (factories, loops) = (&factories, &inboxes);
+        let (factories, beside, loops) = (&factories, &beside, &inboxes);
         let start = |index: usize, poll: Poll, acceptor, signals| {
             let inboxes = Arc::clone(loops);
             let (common, pool) = (Arc::clone(&common), Arc::clone(&pool));
@@ -252,7 +274,7 @@ impl Server {
                     inbox: Arc::clone(&inboxes[index]),
                     services: machines
                         .enumerate()
-                        .map(|(i, m)| Service::new(i, m, place))
+                        .map(|(i, m)| Service::new(i, m, place, beside[i].clone()))
                         .collect(),
                     pool,
                     common,
@@ -261,10 +283,12 @@ impl Server {
                     inboxes,
                     index,
                     queue: VecDeque::new(),
+                    going_on: VecDeque::new(),
                     jobs_left: false,
                     drain: Drain::new(),
                     stop_by: None,
                     others: if index == 0 { others } else { 0 },
+                    told_all: false,
                 }
                 .run()?;
                 fuse.disarm();
@@ -333,6 +357,21 @@ impl Handle {
     /// Ends at once: connections are cut off.
     pub fn abort(&self) {
         self.inboxes[0].send(Message::Order(Order::Abort));
+    }
+
+    /// Brings mail to an engine of a service (numbered as they were added) from what is beside
+    /// them: [`Host::beside`]. Letters to one engine keep their order.
+    ///
+    /// # Panics
+    /// If there is no such engine: caller misuse.
+    pub fn deliver(&self, service: usize, letter: Letter) {
+        self.inboxes[letter.to()].send(Message::Mail { service, letter });
+    }
+
+    /// How many loops there are, and so engines of each service.
+    #[must_use]
+    pub fn loops(&self) -> usize {
+        self.inboxes.len()
     }
 
     /// Connections that count against the limit now.

@@ -1,7 +1,8 @@
 //! One service on one loop: its machine, its sockets, and a connection's turn.
 
 use crate::event_loop::{Common, Moment};
-use crate::host::Event;
+use crate::host::{Carry, Event};
+use core::time::Duration;
 use drywire::Tick;
 use drywire::conn::{CloseReason, Peer, Place, Scratch, Slices, TransportError, Wants};
 use drywire::engine::{ConnId, Done, JobId, Machine};
@@ -11,6 +12,7 @@ use socket2::Socket;
 use std::io::{self, ErrorKind, IoSlice, Read};
 use std::net::Shutdown;
 use std::os::fd::AsRawFd;
+use std::sync::atomic::Ordering::Relaxed;
 
 /// Urgent data ends a read early, so its arrival has to be known.
 #[cfg(any(target_os = "linux", target_os = "android"))]
@@ -30,6 +32,9 @@ pub(crate) struct Service {
     index: usize,
     /// Jobs that are with the pool.
     pub(crate) at_work: usize,
+    pub(crate) beside: Option<Carry>,
+    /// What its connections hold, as the other loops were told.
+    pub(crate) buffered: usize,
 }
 
 /// What the host knows of a connection: 32 bytes.
@@ -59,10 +64,15 @@ pub(crate) struct Fresh {
 }
 
 impl Service {
-    pub(crate) fn new(index: usize, mut machine: Box<dyn Machine>, place: Place) -> Self {
+    pub(crate) fn new(
+        index: usize,
+        mut machine: Box<dyn Machine>,
+        place: Place,
+        beside: Option<Carry>,
+    ) -> Self {
         machine.seat(place);
         let scratch = Scratch::new(machine.limits());
-        Self { machine, links: Vec::new(), scratch, index, at_work: 0 }
+        Self { machine, links: Vec::new(), scratch, index, at_work: 0, beside, buffered: 0 }
     }
 
     /// Takes a connection in; a refused one stays until it has heard so. The slot is to be queued.
@@ -135,6 +145,29 @@ impl Service {
         link.greedy |= greedy;
         link.writable |= broken || event.is_writable();
         !core::mem::replace(&mut link.queued, true)
+    }
+
+    /// Whether a connection had no turn since the last events. It gets one at once, as if the
+    /// system had reported that it can be read and written: there may be more events than one
+    /// look brings.
+    pub(crate) fn unheard(&mut self, slot: u32) -> bool {
+        let Some(Some(link)) = self.links.get_mut(slot as usize) else { return false };
+        let unheard = !core::mem::replace(&mut link.queued, true);
+        link.readable |= unheard;
+        link.writable |= unheard;
+        unheard
+    }
+
+    /// Tells the other loops and services what this one's connections hold, and hears of theirs.
+    pub(crate) fn share_buffered(&mut self, common: &Common) {
+        let held = self.machine.buffered();
+        let mut all = common.buffered.load(Relaxed);
+        if held != self.buffered {
+            let change = held.wrapping_sub(self.buffered);
+            all = common.buffered.fetch_add(change, Relaxed).wrapping_add(change);
+            self.buffered = held;
+        }
+        self.machine.set_buffered_elsewhere(all.saturating_sub(held));
     }
 
     /// Tells `queue` the slots of connections that something other than their socket touched.
@@ -216,7 +249,11 @@ impl Service {
         for slot in 0..self.links.len() {
             if let Some(link) = &self.links[slot] {
                 // One that only wants to read, or to read the rest away, is owed nothing.
-                cut += usize::from(link.admitted && self.machine.wants(link.id) != Wants::READ);
+                let owed = self.machine.wants(link.id) != Wants::READ;
+                cut += usize::from(link.admitted && owed);
+                if owed {
+                    link.break_off();
+                }
                 self.machine.abort(link.id, moment.now, CloseReason::Local);
                 self.close(slot as u32, moment);
             }
@@ -228,6 +265,9 @@ impl Service {
         let Moment { now, common, .. } = moment;
         if let Some(link) = self.links[slot as usize].take() {
             let reason = self.machine.close_reason(link.id);
+            if reason.is_some_and(CloseReason::breaks_off) {
+                link.break_off();
+            }
             self.machine.release(link.id, now);
             common.gone(link.admitted);
             common.tell(|| Event::Closed { conn: link.number, service: self.index, reason });
@@ -236,6 +276,12 @@ impl Service {
 }
 
 impl Link {
+    /// Its end will be a reset, so that the peer sees that something is missing.
+    fn break_off(&self) {
+        // One that the system has reset already has nothing left to lose.
+        let _ = self.socket.set_linger(Some(Duration::ZERO));
+    }
+
     fn read(
         &mut self,
         machine: &mut dyn Machine,

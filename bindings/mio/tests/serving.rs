@@ -2,8 +2,9 @@
 
 mod common;
 
-use common::{Client, PATIENCE, Running, lines, until};
+use common::{Client, PATIENCE, Running, any_port, lines, until};
 use core::time::Duration;
+use drywire::conn::Limits;
 use drywire_mio::{Host, Listen, Locked};
 use std::io::{Read, Write};
 use std::net::Shutdown;
@@ -202,9 +203,25 @@ fn a_job_that_panics_fails_its_connection_visibly() {
         let server = Running::start(Host::new().workers(workers));
         let (mut client, mut other) = (server.client(), server.client());
         client.send("panic\n");
-        assert_eq!(client.rest(), "");
+        assert!(client.ends_in_a_reset(), "{workers} workers: an end in peace, and no answer");
         assert_eq!(other.ask("job 1 alive"), "alive");
     }
+}
+
+/// What it did not take is lost, and it must be able to see that: an end in peace would look like
+/// the end of the answers.
+#[test]
+fn a_reader_that_is_given_up_sees_a_reset() {
+    let mut limits = Limits::default();
+    limits.output.no_progress = Duration::from_millis(100);
+    let counter = Locked::new([0]);
+    let host = common::lines_within(Host::new(), [any_port()], &counter, limits);
+    let server = Running::run(host, counter);
+    let mut client = server.client();
+    client.send("big 20000000\n");
+    until(|| server.count() == 1);
+    until(|| server.handle.connections() == 0);
+    assert!(client.ends_in_a_reset());
 }
 
 #[test]
@@ -214,7 +231,7 @@ fn several_services_and_a_unix_socket() {
     // Somebody's leftover, with nobody behind it.
     drop(UnixListener::bind(&path).unwrap());
     let counter = Locked::new([0]);
-    let host = lines(Host::new().threads(2), [common::any_port()], &counter);
+    let host = lines(Host::new().threads(2), [any_port()], &counter);
     let host = lines(host, [Listen::unix(&path, 0o640)], &counter);
     let server = Running::run(host, counter);
     let meta = std::fs::metadata(&path).unwrap();

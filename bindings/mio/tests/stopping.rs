@@ -55,6 +55,7 @@ fn after_the_grace_period_connections_are_cut() {
     let start = Instant::now();
     assert_eq!(server.stop(), Ended { cut: 3 });
     assert!(start.elapsed() >= Duration::from_millis(200));
+    assert!(deaf.iter_mut().all(common::Client::ends_in_a_reset), "cut off in peace");
 }
 
 #[test]

@@ -1,4 +1,4 @@
-"""A memcached server on asyncio:  python memcached.py [--port N]"""
+"""A memcached server on asyncio:  python memcached.py [--port N] [--sndbuf BYTES]"""
 
 import argparse
 import asyncio
@@ -10,11 +10,11 @@ import drywire
 from drywire import aio
 
 
-async def main(port: int) -> None:
+async def main(port: int, send_buffer: int | None) -> None:
     loop = asyncio.get_running_loop()
     start = int(time.time()) - int(loop.time())
     server = drywire.Server(seed=int.from_bytes(os.urandom(8), "little"), unix_start=start)
-    listener = await aio.serve(server, port=port)
+    listener = await aio.serve(server, port=port, send_buffer=send_buffer)
     print(f"listening on {listener.sockets[0].getsockname()[1]}", flush=True)
     stop = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -26,4 +26,6 @@ async def main(port: int) -> None:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description="A memcached server on asyncio.")
     parser.add_argument("--port", type=int, default=11211)
-    asyncio.run(main(parser.parse_args().port))
+    parser.add_argument("--sndbuf", type=int, help="SO_SNDBUF of each connection")
+    arguments = parser.parse_args()
+    asyncio.run(main(arguments.port, arguments.sndbuf))

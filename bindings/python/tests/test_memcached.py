@@ -47,6 +47,20 @@ def test_back_pressure_and_the_end() -> None:
         conn.feed(b"late", 0)
 
 
+def test_who_is_due_is_named_before_the_tick() -> None:
+    server = Server()
+    reader, sleeper = server.connect(0), server.connect(0)
+    for conn in (reader, sleeper):
+        conn.feed(b"version\r\n", 0)
+    at = server.next_deadline()
+    assert at is not None and server.due(at - 1) == []
+    assert server.due(at) == [reader, sleeper]
+    reader.sent(len(reader.data_to_send()), at)  # the host was late, not the reader
+    server.tick(at)
+    assert server.ready(at) == [sleeper]
+    assert (reader.reason[0], sleeper.reason[0]) == (CloseReason.OPEN, CloseReason.SLOW_READER)
+
+
 def test_what_is_in_flight_fails_once() -> None:
     client = Client(timeout_ns=100)
     client.get(b"k", now_ns=1)
@@ -106,8 +120,9 @@ def test_a_lost_connection_is_an_error() -> None:
     asyncio.run(main())
 
 
-def test_the_example_passes_a_judge() -> None:
-    with subprocess.Popen([sys.executable, EXAMPLE, "--port", "0"], stdout=subprocess.PIPE, text=True) as server:
+@pytest.mark.parametrize("options", [(), ("--sndbuf", "2048")])
+def test_the_example_passes_a_judge(options: tuple[str, ...]) -> None:
+    with subprocess.Popen([sys.executable, EXAMPLE, "--port", "0", *options], stdout=subprocess.PIPE, text=True) as server:
         try:
             assert server.stdout is not None
             port = server.stdout.readline().split()[-1]

@@ -16,7 +16,7 @@ use std::io::{self, ErrorKind, IoSlice};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::sync::Notify;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, timeout, timeout_at};
 
 /// An engine, and what it takes to run it under tokio. See the [module](self).
 pub struct Host<M> {
@@ -28,6 +28,8 @@ struct Inner<M> {
     epoch: Instant,
     /// The earliest deadline moved, or the host is gone.
     timer: Arc<Notify>,
+    /// No connection is [`State::unheard`] any more.
+    heard: Notify,
     /// A connection has ended.
     ended: Notify,
 }
@@ -36,12 +38,21 @@ struct State<M> {
     machine: M,
     scratch: Scratch,
     /// By slot: whom to wake when something other than its stream touched a connection.
-    wakers: Vec<Option<(ConnId, Waker)>>,
+    wakers: Vec<Option<Place>>,
+    /// Connections that are to take what waits in their streams before the next tick.
+    unheard: usize,
     /// The deadline that the timer sleeps for.
     armed: Option<Tick>,
     timer_runs: bool,
     workers: usize,
     working: usize,
+}
+
+/// The task of a connection.
+struct Place {
+    id: ConnId,
+    waker: Waker,
+    unheard: bool,
 }
 
 /// Where connections come from.
@@ -51,6 +62,13 @@ pub trait Accept {
 
     /// The next one.
     fn accept(&mut self) -> impl Future<Output = io::Result<(Self::Stream, Peer)>> + Send;
+
+    /// Ends a connection of which something owed is lost
+    /// ([`CloseReason::breaks_off`]) in a way that its peer can tell from an end in peace. By
+    /// default it is dropped, for transports that have no other end.
+    fn reset(stream: Self::Stream) {
+        drop(stream);
+    }
 }
 
 #[cfg(feature = "net")]
@@ -63,13 +81,18 @@ impl Accept for tokio::net::TcpListener {
         stream.set_nodelay(true)?;
         Ok((stream, Peer::Tcp(address)))
     }
+
+    fn reset(stream: Self::Stream) {
+        // One that the system has reset already has nothing left to lose.
+        let _ = stream.set_zero_linger();
+    }
 }
 
 /// Passes of one connection over its stream in one poll, before the others get their turn.
 const PASSES: usize = 16;
 /// Slices in one vectored write.
 const SLICES: usize = 16;
-/// After a failure to accept, such as too many open files.
+/// After a failure to accept, such as too many open files; and for tasks that are to run.
 const PAUSE: core::time::Duration = core::time::Duration::from_millis(50);
 
 impl<M> Clone for Host<M> {
@@ -86,6 +109,7 @@ impl<M: Machine + Send + 'static> Host<M> {
             scratch: Scratch::new(machine.limits()),
             machine,
             wakers: Vec::new(),
+            unheard: 0,
             armed: None,
             timer_runs: false,
             workers: std::thread::available_parallelism().map_or(1, Into::into),
@@ -96,6 +120,7 @@ impl<M: Machine + Send + 'static> Host<M> {
                 state: Mutex::new(state),
                 epoch: Instant::now(),
                 timer: Arc::default(),
+                heard: Notify::new(),
                 ended: Notify::new(),
             }),
         }
@@ -106,12 +131,17 @@ impl<M: Machine + Send + 'static> Host<M> {
     ///
     /// A failure to accept (too many open files, a connection that is gone already) is waited
     /// out: those who are served are not disturbed.
-    pub async fn serve(&self, mut listener: impl Accept) {
+    pub async fn serve<A: Accept>(&self, mut listener: A) {
         loop {
             match listener.accept().await {
-                Ok((stream, peer)) => {
+                Ok((mut stream, peer)) => {
                     let host = self.clone();
-                    drop(tokio::spawn(async move { host.connection(stream, peer).await }));
+                    drop(tokio::spawn(async move {
+                        let reason = host.connection(&mut stream, peer).await;
+                        if reason.is_some_and(CloseReason::breaks_off) {
+                            A::reset(stream);
+                        }
+                    }));
                 }
                 Err(_) => tokio::time::sleep(PAUSE).await,
             }
@@ -119,7 +149,9 @@ impl<M: Machine + Send + 'static> Host<M> {
     }
 
     /// Serves one connection until it is over. `None`: refused without a word, because too many
-    /// are being refused already. Dropping the future gives the connection up.
+    /// are being refused already. Dropping the future gives the connection up. If the reason
+    /// [breaks off](CloseReason::breaks_off), the caller resets the transport, as
+    /// [`Host::serve`] does with [`Accept::reset`].
     pub async fn connection(
         &self,
         stream: impl AsyncRead + AsyncWrite + Unpin,
@@ -191,10 +223,8 @@ impl<M: Machine + Send + 'static> Host<M> {
         // At most one round: those that keep touching each other must not hold up the others.
         for _ in 0..state.machine.len() {
             let Some(id) = state.machine.next_dirty(now) else { break };
-            if let Some(Some((whose, waker))) = state.wakers.get(id.slot as usize)
-                && *whose == id
-            {
-                waker.wake_by_ref();
+            if let Some(place) = state.place(id) {
+                place.waker.wake_by_ref();
             }
         }
         let deadline = state.machine.deadline().map(|d| d.at);
@@ -205,6 +235,51 @@ impl<M: Machine + Send + 'static> Host<M> {
         drop(state);
         for work in jobs {
             self.work(work);
+        }
+    }
+
+    /// Lets the connections that are due at `now` take what waits in their streams: a runtime that
+    /// was away may look at its timers first, and a peer is not to be given up for words that only
+    /// were not read. One that is not polled at all does not hold up the others for long.
+    async fn hear(&self, now: Tick) {
+        // Behind this the runtime has looked at its sockets.
+        tokio::task::yield_now().await;
+        {
+            let mut state = self.lock();
+            let mut due = Vec::new();
+            state.machine.due(now, &mut due);
+            for id in due {
+                if let Some(place) = state.place(id) {
+                    place.unheard = true;
+                    place.waker.wake_by_ref();
+                    state.unheard += 1;
+                }
+            }
+            if state.unheard == 0 {
+                return;
+            }
+        }
+        let heard = async {
+            while self.lock().unheard > 0 {
+                self.inner.heard.notified().await;
+            }
+        };
+        if timeout(PAUSE, heard).await.is_err() {
+            let mut state = self.lock();
+            state.unheard = 0;
+            state.wakers.iter_mut().flatten().for_each(|place| place.unheard = false);
+        }
+    }
+
+    /// A connection took what waited, or is gone.
+    fn heard(&self, state: &mut State<M>, id: ConnId) {
+        if let Some(place) = state.place(id)
+            && core::mem::take(&mut place.unheard)
+        {
+            state.unheard -= 1;
+            if state.unheard == 0 {
+                self.inner.heard.notify_one();
+            }
         }
     }
 
@@ -221,13 +296,19 @@ impl<M: Machine + Send + 'static> Host<M> {
                 Err(_) => {
                     let lost = CloseReason::Transport(TransportError::Other);
                     state.machine.abort(id.conn, host.now(), lost);
-                    if let Some(Some((_, waker))) = state.wakers.get(id.conn.slot as usize) {
-                        waker.wake_by_ref();
+                    if let Some(place) = state.place(id.conn) {
+                        place.waker.wake_by_ref();
                     }
                 }
             }
             host.settle(state);
         }));
+    }
+}
+
+impl<M> State<M> {
+    fn place(&mut self, id: ConnId) -> Option<&mut Place> {
+        self.wakers.get_mut(id.slot as usize)?.as_mut().filter(|place| place.id == id)
     }
 }
 
@@ -249,9 +330,13 @@ async fn keep_time<M: Machine + Send + 'static>(inner: Weak<Inner<M>>, timer: Ar
         let wake_at = {
             let Some(inner) = inner.upgrade() else { return };
             let host = Host { inner };
-            let mut state = host.lock();
             let now = host.now();
-            if state.machine.deadline().is_some_and(|d| d.at <= now) {
+            let due = host.lock().machine.deadline().is_some_and(|d| d.at <= now);
+            if due {
+                host.hear(now).await;
+            }
+            let mut state = host.lock();
+            if due {
                 state.machine.tick(now);
             }
             state.armed = state.machine.deadline().map(|d| d.at);
@@ -297,6 +382,7 @@ impl<M: Machine + Send + 'static, S: AsyncRead + AsyncWrite + Unpin> Connection<
                 break;
             }
         }
+        host.heard(&mut state, self.id);
         host.settle(state);
         over.map_or(Poll::Pending, Poll::Ready)
     }
@@ -405,11 +491,13 @@ impl<M: Machine + Send + 'static, S: AsyncRead + AsyncWrite + Unpin> Connection<
     fn leave_waker(&self, state: &mut State<M>, cx: &Context<'_>) {
         let slot = self.id.slot as usize;
         if state.wakers.len() <= slot {
-            state.wakers.resize(slot + 1, None);
+            state.wakers.resize_with(slot + 1, || None);
         }
         match &mut state.wakers[slot] {
-            Some((id, waker)) if *id == self.id => waker.clone_from(cx.waker()),
-            place => *place = Some((self.id, cx.waker().clone())),
+            Some(place) if place.id == self.id => place.waker.clone_from(cx.waker()),
+            place => {
+                *place = Some(Place { id: self.id, waker: cx.waker().clone(), unheard: false });
+            }
         }
     }
 }
@@ -426,10 +514,9 @@ impl<M: Machine + Send + 'static, S> Drop for Connection<'_, M, S> {
     fn drop(&mut self) {
         let mut state = self.host.lock();
         state.machine.release(self.id, self.host.now());
-        if let Some(place) = state.wakers.get_mut(self.id.slot as usize)
-            && place.as_ref().is_some_and(|(id, _)| *id == self.id)
-        {
-            *place = None;
+        self.host.heard(&mut state, self.id);
+        if state.place(self.id).is_some() {
+            state.wakers[self.id.slot as usize] = None;
         }
         self.host.settle(state);
         self.host.inner.ended.notify_waiters();

@@ -13,8 +13,14 @@ use drywire::memcache::store::{Config as StoreConfig, Hasher, Store};
 use drywire::memcache::{Config, Part, Server, Shared};
 use drywire::sudoku;
 use drywire_tokio::host::Host;
+use std::future::Future;
+use std::io;
+use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
-use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
+use std::task::{Context, Poll};
+use tokio::io::{
+    AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, DuplexStream, ReadBuf, duplex,
+};
 
 type Memcached = Engine<Server<Local<Part>>>;
 
@@ -353,4 +359,122 @@ async fn deadlines_come_in_time_and_move_with_traffic() {
     drop(ours);
     let reason = serving.await.expect("no panic");
     assert!(matches!(reason, Some(CloseReason::Fault(f)) if f.kind == FaultKind::TimedOut));
+}
+
+/// A stream whose bytes lie there before anybody says so, as a socket's do when its program was
+/// away: only a poll finds them.
+struct Unannounced(std::sync::Arc<std::sync::Mutex<Vec<u8>>>);
+
+impl AsyncRead for Unannounced {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let mut bytes = self.0.lock().expect("no panic");
+        if bytes.is_empty() {
+            return Poll::Pending;
+        }
+        buf.put_slice(&core::mem::take(&mut *bytes));
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl AsyncWrite for Unannounced {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Poll::Ready(Ok(buf.len()))
+    }
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+}
+
+/// The timer fires before the connection's task was told of its bytes, and the stall is too short
+/// for the engine's own guard.
+#[tokio::test(start_paused = true)]
+async fn nobody_is_given_up_whose_words_lie_unread() {
+    let host = slow();
+    let bytes = std::sync::Arc::default();
+    let stream = Unannounced(std::sync::Arc::clone(&bytes));
+    let server = host.clone();
+    let serving = tokio::spawn(async move { server.connection(stream, Peer::Unix).await });
+    tokio::time::sleep(Duration::from_secs(9)).await;
+    bytes.lock().expect("no panic").push(b'x');
+    tokio::time::sleep(Duration::from_secs(9)).await;
+    assert!(!serving.is_finished(), "reaped at 10 s, though it spoke at 9 s");
+    assert!(bytes.lock().expect("no panic").is_empty());
+    // Then it really is silent.
+    let reason = tokio::time::timeout(Duration::from_secs(9), serving).await.expect("in time");
+    let reason = reason.expect("no panic");
+    assert!(matches!(reason, Some(CloseReason::Fault(f)) if f.kind == FaultKind::TimedOut));
+}
+
+/// A task that is not polled keeps nobody's time from passing.
+#[tokio::test(start_paused = true)]
+async fn a_task_that_is_not_polled_holds_nobody_up() {
+    let host = slow();
+    let (_ours, theirs) = duplex(8);
+    let (_mine, also_theirs) = duplex(8);
+    let server = host.clone();
+    let mut held = Box::pin(async move { server.connection(theirs, Peer::Unix).await });
+    assert!(core::future::poll_fn(|cx| Poll::Ready(held.as_mut().poll(cx).is_pending())).await);
+    let server = host.clone();
+    let serving = tokio::spawn(async move { server.connection(also_theirs, Peer::Unix).await });
+    let reason = tokio::time::timeout(Duration::from_secs(12), serving).await.expect("in time");
+    assert!(reason.expect("no panic").is_some());
+}
+
+/// What a peer did not take is lost, and it must be able to see that.
+#[tokio::test]
+async fn a_reader_that_is_given_up_sees_a_reset() {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let address = listener.local_addr().expect("an address");
+    let mut limits = Limits::default();
+    limits.output.no_progress = Duration::from_millis(100);
+    let host = Host::new(memcached(limits));
+    let server = host.clone();
+    tokio::spawn(async move { server.serve(listener).await });
+    let mut client = tokio::net::TcpStream::connect(address).await.expect("connected");
+    let value = vec![b'x'; 1_000_000];
+    client.write_all(b"set big 0 0 1000000\r\n").await.expect("taken");
+    client.write_all(&value).await.expect("taken");
+    client.write_all(b"\r\n").await.expect("taken");
+    client.write_all(&b"get big\r\n".repeat(50)).await.expect("taken");
+    client.readable().await.expect("an answer begins");
+    // Nothing is read from here on, until the server has given up.
+    host.empty().await;
+    let end = client.read_to_end(&mut Vec::new()).await.expect_err("an end in peace");
+    assert_eq!(end.kind(), io::ErrorKind::ConnectionReset);
+}
+
+/// The pause after a refusal is a want and a deadline: this host knows nothing of it.
+#[tokio::test(start_paused = true)]
+async fn who_was_refused_is_served_after_a_pause() {
+    const BUSY: &str = "SERVER_ERROR server too busy\r\n";
+    const PAUSE: Duration = Duration::from_millis(50);
+    let limits = Limits { refusal_pause: PAUSE, ..Limits::default() };
+    let host = Host::new(memcached(limits));
+    host.with(|machine, _| machine.set_buffered_elsewhere(limits.total));
+    let (mut ours, theirs) = duplex(1 << 10);
+    let server = host.clone();
+    drop(tokio::spawn(async move { server.connection(theirs, Peer::Virtual(1)).await }));
+    let start = tokio::time::Instant::now();
+    let mut said = [0; 2 * BUSY.len()];
+    ours.write_all(b"delete k\r\n").await.expect("sent");
+    ours.read_exact(&mut said[..BUSY.len()]).await.expect("refused");
+    assert!(start.elapsed() < PAUSE, "the first refusal does not wait");
+    for _ in 0..2 {
+        ours.write_all(b"delete k\r\n").await.expect("sent");
+        tokio::time::sleep(PAUSE / 10).await;
+    }
+    ours.read_exact(&mut said).await.expect("refused");
+    assert!((PAUSE..PAUSE + PAUSE / 10).contains(&start.elapsed()), "{:?}", start.elapsed());
+    assert_eq!(core::str::from_utf8(&said), Ok(&*BUSY.repeat(2)));
 }

@@ -17,8 +17,10 @@ use model::{Kind, Load, MS, Policy, Report, S, Setup};
 use picture::{Axis, Line, Picture};
 use std::fmt::Write as _;
 use std::path::Path;
+use std::time::Duration;
 
 const LOADS: [f64; 11] = [0.5, 0.8, 0.95, 1.0, 1.2, 1.5, 2.0, 4.0, 6.0, 8.0, 10.0];
+const SOCKET_LOADS: [f64; 7] = [0.5, 0.8, 1.0, 1.5, 2.0, 3.0, 5.0];
 const GUARD: Policy = Policy::Guard(AdmitConfig::DEFAULT);
 const COUNT: Policy = Policy::Count(100);
 const UNBOUNDED: Policy = Policy::Count(usize::MAX);
@@ -30,9 +32,13 @@ fn main() -> std::io::Result<()> {
     std::fs::create_dir_all(dir)?;
     let mut page = PAGE_HEAD.to_owned();
     let (goodput, latency, table) = sweep();
-    for (name, picture) in
-        [("goodput", goodput), ("latency", latency), ("step", step()), ("retries", retries())]
-    {
+    for (name, picture) in [
+        ("goodput", goodput),
+        ("latency", latency),
+        ("pause", pause()),
+        ("step", step()),
+        ("retries", retries()),
+    ] {
         let svg = picture.svg();
         std::fs::write(dir.join(format!("{name}.svg")), &svg)?;
         let _ = writeln!(page, "<figure>{svg}</figure>");
@@ -111,6 +117,27 @@ fn sweep() -> (Picture, Picture, String) {
     }
     table.push_str("</table>\n");
     (goodput, latency, table)
+}
+
+/// What system calls do to refusing, and what is gained by a pause.
+fn pause() -> Picture {
+    let line = |pause: u64| -> Vec<(f64, f64)> {
+        let setup = Setup::on_sockets(Duration::from_millis(pause));
+        let figures = |x: f64| setup.run(&Load::open(x, SECONDS)).figures(S, SECONDS * S);
+        SOCKET_LOADS.map(|x| (x, figures(x).goodput * 100.0)).to_vec()
+    };
+    let ceiling = |x: f64| (x, model::report::ceiling(x, 0.004, 0.004) * 100.0);
+    Picture {
+        title: "Answers in time, when a read costs 2 us and a write 5 us of a service time of 61 us",
+        x: Axis::log("offered load, times the capacity", &[0.5, 1.0, 2.0, 3.0, 5.0]),
+        y: Axis::linear("share of the capacity, %", &[0.0, 25.0, 50.0, 75.0, 100.0]),
+        lines: vec![
+            Line::dashed("ceiling, if refusals came gathered", SOCKET_LOADS.map(ceiling).to_vec()),
+            Line::new("a pause of 4 ms after a refusal", 0, line(4)),
+            Line::new("2 ms", 1, line(2)),
+            Line::new("none", 3, line(0)),
+        ],
+    }
 }
 
 fn step() -> Picture {

@@ -152,12 +152,24 @@ pub enum Event<'a> {
         /// The first names.
         names: codec::Names<'a>,
     },
+    /// What the server holds: lines of a key and a number.
+    Stats {
+        /// Those.
+        text: &'a [u8],
+    },
     /// A gap: messages of a room that we do not get.
     Lost {
         /// The room.
         room: &'a [u8],
         /// How many; `None` if nobody knows.
         count: Option<u64>,
+    },
+    /// The server lost its link to the other servers that share the room, or has it back.
+    Link {
+        /// The room.
+        room: &'a [u8],
+        /// What it says about that.
+        text: &'a [u8],
     },
     /// A request was not granted.
     Refused {
@@ -292,6 +304,13 @@ impl Client {
         }
     }
 
+    /// Whether something more can be said before something is heard: [`UNHEARD_MAX`] and
+    /// [`UNHEARD_BYTES`].
+    #[must_use]
+    pub fn has_room(&self) -> bool {
+        self.unheard.len() < UNHEARD_MAX && self.unheard_bytes < UNHEARD_BYTES
+    }
+
     /// Says something in a room it is in or about to be; returns its number. Without a
     /// connection it is said on the next one.
     ///
@@ -311,7 +330,7 @@ impl Client {
             return Err(Refusal::BadText);
         }
         let now = self.rooms.get(room).ok_or(Refusal::NotMember)?.may_say();
-        if self.unheard.len() >= UNHEARD_MAX || self.unheard_bytes >= UNHEARD_BYTES {
+        if !self.has_room() {
             return Err(Refusal::Unheard);
         }
         let number = self.next;
@@ -330,6 +349,13 @@ impl Client {
     pub fn who(&mut self, room: &[u8], out: &mut Outbox) {
         if self.phase != Phase::Down && codec::is_name(room, ROOM_MAX) {
             request(out, &Request::Who { room });
+        }
+    }
+
+    /// Asks what the server holds: [`Event::Stats`].
+    pub fn stats(&mut self, out: &mut Outbox) {
+        if self.phase != Phase::Down {
+            request(out, &Request::Stats);
         }
     }
 
@@ -475,6 +501,10 @@ impl Client {
                 }
                 Event::Lost { room, count: (count != u64::MAX).then_some(count) }
             }
+            codec::Event::Link { room, seq, text, .. } => {
+                self.catch_up(room, seq, out);
+                Event::Link { room, text }
+            }
             codec::Event::Left { room } => {
                 self.rooms.remove(room);
                 self.fail(room);
@@ -486,6 +516,7 @@ impl Client {
                 }
                 Event::Roster { room, total, names }
             }
+            codec::Event::Stats { text } => Event::Stats { text },
             codec::Event::Refused { request, room, number, reason, .. } => {
                 let say = Request::Say { room, number, again: false, key: b"", text: b"" }.kind();
                 let join = Request::Join { room, start: Start::Next }.kind();

@@ -1,6 +1,6 @@
 //! The bytes of each message: `docs/chat.md`.
 
-use crate::fanout::{Draft, Refusal, Start};
+use crate::fanout::{Draft, Mark, Refusal, Start};
 use crate::frame::length_prefix::LengthPrefix;
 use alloc::vec::Vec;
 use bytes::Bytes;
@@ -42,6 +42,7 @@ mod kind {
     pub(super) const WHO: u8 = 0x04;
     pub(super) const PING: u8 = 0x05;
     pub(super) const PONG: u8 = 0x06;
+    pub(super) const STATS: u8 = 0x07;
     pub(super) const JOINED: u8 = 0x81;
     pub(super) const LEFT: u8 = 0x82;
     pub(super) const SAID: u8 = 0x83;
@@ -50,6 +51,8 @@ mod kind {
     pub(super) const LOST: u8 = 0x86;
     pub(super) const REFUSED: u8 = 0x87;
     pub(super) const BYE: u8 = 0x88;
+    pub(super) const LINK: u8 = 0x89;
+    pub(super) const COUNTED: u8 = 0x8a;
 }
 
 /// What an extended client sends.
@@ -68,6 +71,8 @@ pub enum Request<'a> {
     Ping(u64),
     /// I am.
     Pong(u64),
+    /// What do you hold?
+    Stats,
 }
 
 /// What an extended client hears.
@@ -95,6 +100,10 @@ pub enum Event<'a> {
     Ping(u64),
     /// I am.
     Pong(u64),
+    /// The link to other servers is lost (0), back (1), or has a gap (2).
+    Link { room: &'a [u8], seq: u64, time: u64, state: u8, text: &'a [u8] },
+    /// What the server holds: lines of a key and a number.
+    Stats { text: &'a [u8] },
     /// The end, and why.
     Bye { reason: &'a [u8] },
 }
@@ -285,6 +294,7 @@ impl<'a> Request<'a> {
             kind::WHO => Self::Who { room: fields.short()? },
             kind::PING => Self::Ping(fields.u64()?),
             kind::PONG => Self::Pong(fields.u64()?),
+            kind::STATS => Self::Stats,
             _ => return Err(Error::Kind),
         };
         fields.end()?;
@@ -301,6 +311,7 @@ impl<'a> Request<'a> {
             Self::Who { .. } => kind::WHO,
             Self::Ping(_) => kind::PING,
             Self::Pong(_) => kind::PONG,
+            Self::Stats => kind::STATS,
         }
     }
 
@@ -323,6 +334,7 @@ impl<'a> Request<'a> {
                 }
             }
             Self::Leave { room } | Self::Who { room } => short(out, room),
+            Self::Stats => {}
             Self::Say { room, number, again, key, text } => {
                 short(out, room);
                 out.extend_from_slice(&number.to_be_bytes());
@@ -397,6 +409,13 @@ impl<'a> Event<'a> {
             }
             kind::PING => Self::Ping(f.u64()?),
             kind::PONG => Self::Pong(f.u64()?),
+            kind::LINK => {
+                let (room, seq, time, state) = (f.short()?, f.u64()?, f.u64()?, f.u8()?);
+                let len = f.u32()?;
+                let text = f.take(usize::try_from(len).map_err(|_| Error::Length)?)?;
+                Self::Link { room, seq, time, state, text }
+            }
+            kind::COUNTED => Self::Stats { text: f.rest() },
             kind::BYE => Self::Bye { reason: f.rest() },
             _ => return Err(Error::Kind),
         };
@@ -449,8 +468,12 @@ impl<'a> Event<'a> {
                     out.extend_from_slice(reason);
                 });
             }
+            Self::Stats { text } => frame(out, kind::COUNTED, |out| out.extend_from_slice(text)),
             Self::Ping(n) => frame(out, kind::PING, |out| out.extend_from_slice(&n.to_be_bytes())),
             Self::Pong(n) => frame(out, kind::PONG, |out| out.extend_from_slice(&n.to_be_bytes())),
+            Self::Link { room, seq, time, state, text } => {
+                let _ = put_link(out, (room, seq, time), state, text);
+            }
             Self::Bye { reason } => frame(out, kind::BYE, |out| out.extend_from_slice(reason)),
         }
     }
@@ -480,6 +503,38 @@ pub fn presence(room: &[u8], came: bool, from: u64, name: &[u8]) -> Draft {
     let stamp = put_presence(&mut bytes, (room, 0, 0), came, from, name);
     let (number_at, time_at) = (Some(stamp), Some(stamp + 8));
     Draft { bytes, number_at, time_at, notice: true, ..Draft::default() }
+}
+
+/// What the link to other servers does. It ends with the plain frame of its text, as [`said`].
+#[must_use]
+pub fn mark(room: &[u8], mark: Mark) -> Draft {
+    let text = match mark {
+        Mark::Down => "-- no link to the other servers: what is said is refused --",
+        Mark::Up => "-- the link to the other servers is back --",
+        Mark::Gap => "-- messages of other servers may be lost --",
+    };
+    let mut bytes = Vec::with_capacity(4 + 1 + 1 + room.len() + 8 + 8 + 1 + 4 + text.len());
+    let stamp = put_link(&mut bytes, (room, 0, 0), mark as u8, text.as_bytes());
+    let plain_at = (bytes.len() - text.len() - 4) as u32;
+    let (number_at, time_at) = (Some(stamp), Some(stamp + 8));
+    Draft { bytes, number_at, time_at, plain_at, notice: true, ..Draft::default() }
+}
+
+/// A message that another server encoded, for [`Bridge`](crate::fanout::Bridge).
+#[must_use]
+pub fn redraft(room: &[u8], bytes: &[u8]) -> Option<Draft> {
+    let (length, payload) = bytes.split_at_checked(4)?;
+    let whole = length == u32::try_from(payload.len()).ok()?.to_be_bytes();
+    let Event::Said(message) = Event::parse(payload).ok()? else { return None };
+    let name = |name: &[u8], max| name.is_empty() || is_name(name, max);
+    let good = whole
+        && message.room == room
+        && is_name(room, ROOM_MAX)
+        && name(message.name, NAME_MAX)
+        && name(message.key, KEY_MAX)
+        && message.text.len() <= TEXT_MAX
+        && !message.text.starts_with(MAGIC);
+    good.then(|| said(&Said { seq: 0, time: 0, ..message }))
 }
 
 /// A request that is not granted.
@@ -538,6 +593,25 @@ fn put_presence(
         out.push(u8::from(came));
         out.extend_from_slice(&from.to_be_bytes());
         short(out, name);
+    });
+    stamp
+}
+
+fn put_link(
+    out: &mut Vec<u8>,
+    (room, seq, time): (&[u8], u64, u64),
+    state: u8,
+    text: &[u8],
+) -> u32 {
+    let mut stamp = 0;
+    frame(out, kind::LINK, |out| {
+        short(out, room);
+        stamp = out.len() as u32;
+        out.extend_from_slice(&seq.to_be_bytes());
+        out.extend_from_slice(&time.to_be_bytes());
+        out.push(state);
+        out.extend_from_slice(&(text.len() as u32).to_be_bytes());
+        out.extend_from_slice(text);
     });
     stamp
 }

@@ -35,6 +35,11 @@ impl Extended {
         self.pinged = false;
     }
 
+    /// Silence while this process was away is not the client's.
+    pub(super) fn lost_time(&mut self, gap: Duration) {
+        self.heard_at = self.heard_at + gap;
+    }
+
     pub(super) fn deadline(&self) -> Deadline {
         let beats = if self.pinged { MISSED } else { 1 };
         Deadline { at: self.heard_at + self.heartbeat * beats, why: "heartbeat" }
@@ -53,7 +58,7 @@ impl Extended {
         Ok(())
     }
 
-    /// Executes a request. True if the exchange will answer it.
+    /// Executes a request. True if the exchange will answer it, at once or later.
     pub(super) fn request(
         &self,
         cx: &mut Cx<'_, Server>,
@@ -66,6 +71,11 @@ impl Extended {
                 return Ok(false);
             }
             Request::Pong(_) => return Ok(false),
+            Request::Stats => {
+                let conn = cx.id;
+                fanout::with(&mut cx.upkeep(), |exchange, at| exchange.count(at, conn));
+                return Ok(true);
+            }
             Request::Say { room, number, .. } => (room, number),
             Request::Join { room, .. } | Request::Leave { room } | Request::Who { room } => {
                 (room, 0)
@@ -100,7 +110,7 @@ impl Extended {
                 let left =
                     fanout::with(&mut cx.upkeep(), |exchange, at| exchange.leave(at, conn, room));
                 // Behind what was said until now comes that it has left.
-                left.map_or_else(|why| refuse(why, cx), |()| Ok(false))
+                left.map_or_else(|why| refuse(why, cx), |()| Ok(true))
             }
             Request::Say { again, key, text, .. } => {
                 let good_key = key.is_empty() || codec::is_name(key, KEY_MAX);
@@ -127,7 +137,7 @@ impl Extended {
                 });
                 Ok(true)
             }
-            Request::Ping(_) | Request::Pong(_) => Ok(false),
+            Request::Ping(_) | Request::Pong(_) | Request::Stats => Ok(false),
         }
     }
 
@@ -153,6 +163,11 @@ impl Extended {
                 let mut bytes = Vec::new();
                 codec::roster(&mut bytes, &topic, total, labels.iter().map(|l| &l.name[..]));
                 cx.out.put(&bytes);
+            }
+            Reply::Stats(stats) => {
+                let mut text = Vec::new();
+                stats.put(&mut text);
+                say(cx.out, &Event::Stats { text: &text });
             }
             Reply::Left { topic } => say(cx.out, &Event::Left { room: &topic }),
             Reply::Displaced { .. } => {

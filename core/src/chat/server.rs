@@ -7,12 +7,13 @@ use crate::conn::{
 };
 use crate::engine::JobId;
 use crate::fanout::{
-    self, Entry, Exchange, Feed, Lost, Message, Reply, SpillDone, SpillJob, Start, Style,
+    self, Entry, Exchange, Feed, Lost, Message, Refusal, Reply, SpillDone, SpillJob, Start, Style,
 };
 use crate::frame::length_prefix;
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 use bytes::Bytes;
+use core::cell::Cell;
 use core::time::Duration;
 
 /// What the server is told once, at its start.
@@ -51,7 +52,8 @@ impl Shared {
     /// A server's state.
     #[must_use]
     pub fn new(config: Config, fanout: fanout::Config) -> Self {
-        let fanout = fanout::Config { subscriptions: usize::from(config.rooms), ..fanout };
+        let subscriptions = usize::from(config.rooms);
+        let fanout = fanout::Config { subscriptions, mark: codec::mark, ..fanout };
         Self { config, exchange: Exchange::new(fanout) }
     }
 
@@ -103,6 +105,8 @@ enum End {
     Ending,
     /// It has left all rooms and gets what was said until then.
     Left,
+    /// It was told why it ends: nothing more is done for it.
+    Kicked,
 }
 
 impl Session for Server {
@@ -132,15 +136,19 @@ impl Session for Server {
     }
 
     fn on_input(&mut self, cx: &mut Cx<'_, Self>, input: &[u8]) -> Result<Taken, Fault> {
-        let taken = match &mut self.mode {
-            Mode::New | Mode::Plain => self.plain(cx, input)?,
-            Mode::Extended(_) => return self.extended(cx, input),
-        };
-        if !matches!(self.mode, Mode::Extended(_)) || taken.used == input.len() {
-            return Ok(taken);
+        if self.end == End::Kicked {
+            return Ok(Taken { used: input.len(), stop: Stop::Closing });
         }
-        let more = self.extended(cx, &input[taken.used..])?;
-        Ok(Taken { used: taken.used + more.used, ..more })
+        let mut taken = Taken { used: 0, stop: Stop::NeedInput(input.len() + 1) };
+        if self.is_plain() {
+            taken = self.plain(cx, input)?;
+        }
+        if !self.is_plain() && taken.used < input.len() {
+            let more = self.extended(cx, &input[taken.used..])?;
+            taken = Taken { used: taken.used + more.used, ..more };
+        }
+        self.feed.watch(cx);
+        Ok(taken)
     }
 
     fn on_end(&mut self, cx: &mut Cx<'_, Self>, rest: &[u8]) -> Result<(), Fault> {
@@ -153,7 +161,7 @@ impl Session for Server {
 
     fn on_post(&mut self, cx: &mut Cx<'_, Self>, message: Message) {
         let Some(reply) = message.into_reply() else { return };
-        if !matches!(reply, Reply::Displaced { .. } | Reply::Left { .. }) {
+        if !matches!(reply, Reply::Displaced { .. }) {
             self.pending = self.pending.saturating_sub(1);
         }
         if let Reply::Joined { topic, .. } = &reply {
@@ -166,10 +174,14 @@ impl Session for Server {
             self.lobby_pending = false;
         } else if let Mode::Extended(extended) = &mut self.mode {
             extended.reply(cx, reply, &mut self.feed);
+        } else if let Reply::Took { result: Err(why), .. } = reply {
+            not_said(cx.out, why);
         }
+        self.feed.watch(cx);
         if self.end == End::Ending {
             self.end(cx);
         }
+        self.last_words(cx);
     }
 
     fn on_wake(&mut self, cx: &mut Cx<'_, Self>) {
@@ -184,8 +196,11 @@ impl Session for Server {
         if self.is_plain() {
             self.feed.spilled(cx, done, &Plain);
         } else {
-            self.feed.spilled(cx, done, &Full);
+            let full = Full::default();
+            self.feed.spilled(cx, done, &full);
+            self.answered(cx, &full);
         }
+        self.last_words(cx);
     }
 
     fn on_tick(&mut self, cx: &mut Cx<'_, Self>) -> Result<(), Fault> {
@@ -204,6 +219,13 @@ impl Session for Server {
         [self.feed.deadline(), beat].into_iter().flatten().min()
     }
 
+    fn on_lost_time(&mut self, gap: Duration) {
+        self.feed.lost_time(gap);
+        if let Mode::Extended(extended) = &mut self.mode {
+            extended.lost_time(gap);
+        }
+    }
+
     fn owes(&self) -> bool {
         self.end == End::Ending || self.feed.is_working()
     }
@@ -215,11 +237,16 @@ impl Session for Server {
         }
     }
 
+    fn refusal(_: &mut Shared) -> &'static [u8] {
+        b"\0\0\0\x2a-- the server takes no more connections --"
+    }
+
     fn on_fault(&mut self, fault: Fault, out: &mut Outbox) {
         self.feed.give_up();
-        self.end = End::Left;
+        self.end = End::Kicked;
         if self.is_plain() {
-            if fault.kind == FaultKind::TooSlow {
+            // The lobby may be full, or its home out of reach.
+            if matches!(fault.kind, FaultKind::TooSlow | FaultKind::Refused) {
                 plain_notice(out, &[fault.what.as_bytes()]);
             }
         } else {
@@ -261,7 +288,7 @@ impl Server {
         let codec = codec::plain();
         let mut intake = Intake::new(&codec, self.frames, input);
         loop {
-            if !cx.shared.exchange.may_publish(cx.id) {
+            if !cx.shared.exchange.may_ask(cx.id) {
                 intake.stop(Stop::Waiting);
                 break;
             }
@@ -294,6 +321,8 @@ impl Server {
         self.lobby_pending = self.pending > 0;
         let (conn, lobby) = (cx.id, cx.shared.config.lobby.clone());
         fanout::with(&mut cx.upkeep(), |exchange, at| exchange.forget(at, conn, &lobby));
+        // What is on disk is the lobby, in plain messages.
+        self.feed.forget();
         let config = &cx.shared.config;
         let heartbeat_ms = u32::try_from(config.heartbeat.as_millis()).unwrap_or(u32::MAX);
         let (history, rooms) = (config.history, config.rooms);
@@ -312,8 +341,10 @@ impl Server {
         let published = fanout::with(&mut cx.upkeep(), |exchange, at| {
             exchange.publish(at, conn, &room, draft, (0, false))
         });
-        if published == Ok(fanout::Published::Sent) {
-            self.pending += 1;
+        match published {
+            Ok(fanout::Published::Sent) => self.pending += 1,
+            Ok(fanout::Published::At(_)) => {}
+            Err(why) => not_said(cx.out, why),
         }
         Ok(())
     }
@@ -326,7 +357,7 @@ impl Server {
         extended.heard(cx.now);
         let mut intake = Intake::new(&codec, self.frames, input);
         loop {
-            if !cx.shared.exchange.may_publish(cx.id) {
+            if !cx.shared.exchange.may_ask(cx.id) {
                 intake.stop(Stop::Waiting);
                 break;
             }
@@ -342,17 +373,39 @@ impl Server {
         if self.is_plain() {
             self.feed.fill(cx, &Plain);
         } else {
-            self.feed.fill(cx, &Full);
+            let full = Full::default();
+            self.feed.fill(cx, &full);
+            self.answered(cx, &full);
+        }
+        self.last_words(cx);
+    }
+
+    /// A connection on its way out has no more ticks: if it is kicked it hears so at once.
+    fn last_words(&mut self, cx: &mut Cx<'_, Self>) {
+        if self.end != End::Open
+            && let Err(fault) = self.feed.verdict()
+        {
+            self.on_fault(fault, cx.out);
+        }
+    }
+
+    /// Requests to leave were answered in their place in the feed.
+    fn answered(&mut self, cx: &mut Cx<'_, Self>, full: &Full) {
+        let left = full.left.get();
+        self.pending = self.pending.saturating_sub(left);
+        if left > 0 && self.end == End::Ending {
+            self.end(cx);
         }
     }
 
     /// It says no more: once all it asked is answered it leaves, and gets what was said so far.
     fn end(&mut self, cx: &mut Cx<'_, Self>) {
-        if self.end == End::Left {
+        if matches!(self.end, End::Left | End::Kicked) {
             return;
         }
         self.end = End::Ending;
-        if self.pending == 0 {
+        self.last_words(cx);
+        if self.pending == 0 && self.end == End::Ending {
             let conn = cx.id;
             fanout::with(&mut cx.upkeep(), |exchange, at| exchange.finish(at, conn));
             self.end = End::Left;
@@ -366,7 +419,8 @@ struct Plain;
 
 impl Style for Plain {
     fn begin(&self, entry: &Entry) -> Option<usize> {
-        (!entry.is_notice()).then(|| entry.plain_at())
+        // Who comes and goes has no plain form.
+        (!entry.is_notice() || entry.plain_at() > 0).then(|| entry.plain_at())
     }
 
     fn lost(&self, out: &mut Vec<u8>, _: &[u8], lost: Lost) {
@@ -377,7 +431,11 @@ impl Style for Plain {
 }
 
 /// What extended clients get: everything.
-struct Full;
+#[derive(Default)]
+struct Full {
+    /// Requests to leave that were answered.
+    left: Cell<u32>,
+}
 
 impl Style for Full {
     fn begin(&self, _: &Entry) -> Option<usize> {
@@ -390,6 +448,7 @@ impl Style for Full {
     }
 
     fn left(&self, out: &mut Vec<u8>, room: &[u8]) {
+        self.left.set(self.left.get() + 1);
         Event::Left { room }.encode(out);
     }
 }
@@ -405,6 +464,11 @@ fn plain_notice(out: &mut Outbox, parts: &[&[u8]]) {
         .copied()
         .collect();
     out.put(&plain_frame(&[&text]));
+}
+
+/// A plain client hears why the room did not hear it.
+fn not_said(out: &mut Outbox, why: Refusal) {
+    plain_notice(out, &[why.as_str().as_bytes()]);
 }
 
 fn plain_frame(parts: &[&[u8]]) -> Vec<u8> {

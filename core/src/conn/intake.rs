@@ -1,7 +1,8 @@
 //! The loop of a session whose messages are frames.
 
 use crate::conn::{Cx, Fault, FaultKind, Session, Stop, Taken};
-use crate::frame::{ErrorKind, Frame, FrameError, Framing, Step};
+use crate::frame::walk::{Found, Walk};
+use crate::frame::{ErrorKind, Frame, FrameError, Framing};
 
 /// Takes frames off a session's input, asking [`Cx::stop`] between them.
 ///
@@ -31,17 +32,15 @@ use crate::frame::{ErrorKind, Frame, FrameError, Framing, Step};
 pub struct Intake<'a, F: Framing> {
     codec: &'a F,
     state: F::State,
-    ahead: F::Lookahead,
-    input: &'a [u8],
-    used: usize,
+    walk: Walk<'a, F::Lookahead>,
     stop: Stop,
 }
 
 impl<'a, F: Framing> Intake<'a, F> {
     /// Begins at the front of `input`, which is what [`Session::on_input`] was given.
     pub fn new(codec: &'a F, state: F::State, input: &'a [u8]) -> Self {
-        let ahead = F::Lookahead::default();
-        Self { codec, state, ahead, input, used: 0, stop: Stop::NeedInput(1) }
+        let walk = Walk::new(codec, &state, input);
+        Self { codec, state, walk, stop: Stop::NeedInput(1) }
     }
 
     /// The next frame, or the error in its place after which the codec goes on. `None` when it is
@@ -53,8 +52,7 @@ impl<'a, F: Framing> Intake<'a, F> {
         &mut self,
         cx: &mut Cx<'_, S>,
     ) -> Result<Option<Result<Frame<'a>, FrameError>>, Fault> {
-        let left = self.input.len() - self.used;
-        if left == 0 {
+        if self.walk.rest().is_empty() {
             self.stop = Stop::NeedInput(1);
             return Ok(None);
         }
@@ -62,27 +60,22 @@ impl<'a, F: Framing> Intake<'a, F> {
             self.stop = stop;
             return Ok(None);
         }
-        loop {
-            let at = self.codec.position(&self.state);
-            let rest = self.input.get(self.used..).unwrap_or_default();
-            match self.codec.step_in(&mut self.state, &mut self.ahead, self.input, self.used) {
-                Step::Frame { payload, meta, consumed } => {
-                    self.used += consumed;
-                    let bytes = rest.get(..consumed).unwrap_or_default();
-                    return Ok(Some(Ok(Frame { at, bytes, payload: payload.of(rest), meta })));
-                }
-                Step::Skip { consumed } => self.used += consumed,
-                Step::Need(more) => {
-                    self.stop = Stop::NeedInput(rest.len() + more.get());
+        let found = match self.walk.glance(self.codec) {
+            Some(found) => {
+                self.walk.settle(self.codec, &mut self.state);
+                found
+            }
+            None => match self.walk.look(self.codec, &mut self.state) {
+                Found::Frame(found) => found,
+                Found::Need(more) => {
+                    self.stop = Stop::NeedInput(self.walk.rest().len() + more.get());
                     return Ok(None);
                 }
-                Step::Error { error, consumed: 0 } => return Err(error.into()),
-                Step::Error { error, consumed } => {
-                    self.used += consumed;
-                    return Ok(Some(Err(error)));
-                }
-            }
-        }
+                Found::Error(error) if error.fatal => return Err(error.into()),
+                Found::Error(error) => return Ok(Some(Err(error))),
+            },
+        };
+        Ok(Some(Ok(self.walk.frame(&found))))
     }
 
     /// The protocol is over: [`Intake::taken`] says [`Stop::Closing`], or another reason to stop.
@@ -96,8 +89,8 @@ impl<'a, F: Framing> Intake<'a, F> {
     }
 
     /// What to return from [`Session::on_input`].
-    pub const fn taken(&self) -> Taken {
-        Taken { used: self.used, stop: self.stop }
+    pub fn taken(&self) -> Taken {
+        Taken { used: self.walk.consumed(), stop: self.stop }
     }
 }
 

@@ -1,11 +1,13 @@
 //! A connection's buffers and lifecycle around its session.
 
+mod level;
+
 use crate::conn::{
     CloseReason, Cx, Deadline, Fault, FaultKind, Limits, Outbox, Peer, Scratch, Session, Slices,
-    Stop, Taken, Wants,
+    Stop, Taken,
 };
 use crate::engine::{ConnId, JobId, World};
-use crate::guard::OutGate;
+use crate::guard::{OutGate, RefusalPause};
 use crate::tick::Tick;
 use alloc::vec::Vec;
 use bytes::Bytes;
@@ -41,7 +43,7 @@ pub struct Conn<S> {
     /// Input received and not consumed.
     carry: Vec<u8>,
     out: Outbox,
-    /// Draining: last progress. Lingering: when it began.
+    /// When it began to end; lingering: when that began.
     since: Tick,
     /// When the peer last took output.
     taken_at: Tick,
@@ -49,10 +51,14 @@ pub struct Conn<S> {
     heard_at: Tick,
     /// Whether the peer reads its output.
     gate: OutGate,
+    /// Whether it is read again after a refusal.
+    pause: RefusalPause,
     /// The shared state has news that the session has not looked at.
     woken: bool,
     /// Bytes discarded while lingering.
     discarded: usize,
+    /// What the world counts as held here.
+    held: usize,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -88,6 +94,7 @@ impl<S: Session> Conn<S> {
         let mut conn = Self::new(now, id, None, out, Phase::Draining);
         conn.reason = Some(CloseReason::Refused);
         conn.since = now;
+        conn.account(world);
         conn
     }
 
@@ -105,17 +112,20 @@ impl<S: Session> Conn<S> {
             taken_at: Tick::ZERO,
             heard_at: now,
             gate: OutGate::new(),
+            pause: RefusalPause::new(),
             woken: false,
             discarded: 0,
+            held: 0,
         }
     }
 
     /// Lends the part of `scratch` that input is to be read into, with a small carry-over in
     /// front of it. Empty when the connection does not want READ.
-    pub fn room<'b>(&self, limits: &Limits, scratch: &'b mut Scratch) -> &'b mut [u8] {
-        if !self.wants_read(limits) {
+    pub fn room<'b>(&self, world: &World<S>, scratch: &'b mut Scratch) -> &'b mut [u8] {
+        if !self.wants_read(world) {
             return &mut [];
         }
+        let limits = &world.limits;
         let carry = self.carry.len();
         if carry > IN_FRONT {
             return &mut scratch.buf[..limits.input - carry];
@@ -148,7 +158,7 @@ impl<S: Session> Conn<S> {
     /// were taken: fewer than given only when a cap is reached; offer the rest again when READ is
     /// wanted.
     pub fn receive(&mut self, now: Tick, world: &mut World<S>, bytes: &[u8]) -> usize {
-        if !self.wants_read(&world.limits) || bytes.is_empty() {
+        if !self.wants_read(world) || bytes.is_empty() {
             return 0;
         }
         self.heard(now, bytes.len());
@@ -171,16 +181,16 @@ impl<S: Session> Conn<S> {
     /// The peer will send no more (end of file). What was received before is still answered.
     pub fn end_of_input(&mut self, now: Tick, world: &mut World<S>) {
         if !self.ended {
+            self.begin_to_end(now);
             self.ended = true;
-            self.since = now;
             self.settle(now, world);
         }
     }
 
     /// Continues after AGAIN.
     pub fn resume(&mut self, now: Tick, world: &mut World<S>) {
-        let again = self.wants_again(&world.limits);
-        if self.wants_refill(&world.limits) {
+        let again = self.wants_again(world);
+        if self.wants_refill(world) {
             self.woken = false;
             world.lend_memory(&mut self.out);
             self.with_session(now, world, |session, cx| session.on_wake(cx));
@@ -213,7 +223,9 @@ impl<S: Session> Conn<S> {
     ) -> bool {
         let start = |session: &mut S, cx: &mut Cx<'_, S>| session.on_start(cx, id, job, queued_at);
         let Some(run) = self.with_session(now, world, start) else { return false };
-        if !run {
+        if run {
+            self.settle(now, world);
+        } else {
             self.job_ended(now, world);
         }
         run
@@ -243,6 +255,7 @@ impl<S: Session> Conn<S> {
 
     /// Time has passed. Cheap when nothing is due.
     pub fn tick(&mut self, now: Tick, world: &mut World<S>) {
+        self.pause.poll(now);
         let Some(due) = self.deadline(&world.limits) else { return };
         if due.at > now {
             return;
@@ -291,7 +304,6 @@ impl<S: Session> Conn<S> {
     pub fn sent(&mut self, now: Tick, world: &mut World<S>, n: usize) {
         self.out.sent(n);
         if n > 0 {
-            self.since = now;
             self.taken_at = now;
         }
         self.gate.sent(&world.limits.output, now, n, self.out.len());
@@ -307,44 +319,6 @@ impl<S: Session> Conn<S> {
         }
     }
 
-    /// What the connection wants now.
-    #[must_use]
-    pub fn wants(&self, limits: &Limits) -> Wants {
-        if self.phase == Phase::Over {
-            return Wants::CLOSE;
-        }
-        let mut wants = Wants::NOTHING;
-        if self.wants_read(limits) {
-            wants |= Wants::READ;
-        }
-        if !self.out.is_empty() {
-            wants |= Wants::WRITE;
-        }
-        if self.wants_again(limits) || self.wants_refill(limits) {
-            wants |= Wants::AGAIN;
-        }
-        if self.phase == Phase::Draining && self.out.is_empty() && !self.owes() {
-            wants |= Wants::SHUTDOWN;
-        }
-        wants
-    }
-
-    /// When [`Conn::tick`] is due next, and why.
-    #[must_use]
-    pub fn deadline(&self, limits: &Limits) -> Option<Deadline> {
-        match self.phase {
-            Phase::Open => {
-                let own = self.session.as_ref().and_then(S::deadline);
-                let slow = self.gate.deadline(&limits.output, self.out.len());
-                let slow = slow.map(|at| Deadline { at, why: "slow reader" });
-                [own, self.stalled(limits), slow, self.idle(limits)].into_iter().flatten().min()
-            }
-            Phase::Draining => self.stalled(limits),
-            Phase::Lingering => Some(Deadline { at: self.since + limits.linger, why: "linger" }),
-            Phase::Over => None,
-        }
-    }
-
     /// Why the connection ended or is ending; `None` while it is open.
     #[must_use]
     pub fn close_reason(&self) -> Option<CloseReason> {
@@ -357,15 +331,18 @@ impl<S: Session> Conn<S> {
         if self.phase != Phase::Open {
             return;
         }
-        self.with_session(now, world, |session, cx| session.on_drain(cx));
+        self.begin_to_end(now);
         self.reason = self.reason.or(Some(CloseReason::Local));
-        self.since = now;
         self.settle(now, world);
     }
 
     /// Ends the connection at once; what is still owed fails with it, visibly for the peer.
     pub fn abort(&mut self, now: Tick, world: &mut World<S>, reason: CloseReason) {
         if self.phase != Phase::Over {
+            // An end that was on its way in peace is none if something of it is lost.
+            if !self.out.is_empty() || self.owes() {
+                self.reason = Some(reason);
+            }
             self.reason = self.reason.or(Some(reason));
             self.over(now, world);
         }
@@ -407,8 +384,19 @@ impl<S: Session> Conn<S> {
         let Some(session) = self.session.as_mut() else { return };
         let mut cx = Cx::new(now, self.id, self.taken_at, &mut self.out, world);
         let bytes = input.unwrap_or(&self.carry);
-        let taken =
-            session.on_input(&mut cx, bytes).and_then(|taken| check(taken, len, &world.limits));
+        let taken = session.on_input(&mut cx, bytes);
+        if cx.refused > 0 {
+            let (refused, limits) = (cx.refused, world.limits);
+            // Output held back by us is not to look like a peer that takes none.
+            let length = limits.refusal_pause.min(limits.output.no_progress / 2);
+            let from = limits.refusal_pause_from;
+            let end = world.refusals.refused(length, from, refused, now);
+            if let Some(end) = end.filter(|_| !self.pause.holds_input()) {
+                world.pausing.began(end);
+            }
+            self.pause.refused(end);
+        }
+        let taken = taken.and_then(|taken| check(taken, len, &world.limits));
         match taken {
             Ok(Taken { used, stop }) => {
                 self.stop = stop;
@@ -430,7 +418,6 @@ impl<S: Session> Conn<S> {
         if self.stop == Stop::Waiting {
             self.stop = Stop::Budget;
         }
-        self.since = now;
         self.settle(now, world);
     }
 
@@ -458,6 +445,8 @@ impl<S: Session> Conn<S> {
                     _ => self.drain(now, CloseReason::PeerDone),
                 }
             } else if let Some(reason) = self.reason {
+                // Not before: who leaves something in it would do the rest as one who has left.
+                self.with_session(now, world, |session, cx| session.on_drain(cx));
                 self.drain(now, reason);
             }
         }
@@ -470,8 +459,22 @@ impl<S: Session> Conn<S> {
             self.over(now, world);
         }
         self.gate.observe(&world.limits.output, now, self.out.len());
-        if self.out.is_empty() && self.out.owns_memory() {
-            world.take_memory(&mut self.out);
+        if self.out.is_empty() {
+            self.pause.drained();
+            if self.out.owns_memory() {
+                world.take_memory(&mut self.out);
+            }
+        }
+        self.account(world);
+    }
+
+    /// Tells the world what is held here.
+    #[inline]
+    fn account(&mut self, world: &mut World<S>) {
+        let held = self.carry.len() + self.out.len();
+        if held != self.held {
+            world.held.change(&world.limits, self.held, held);
+            self.held = held;
         }
     }
 
@@ -481,28 +484,18 @@ impl<S: Session> Conn<S> {
         }
     }
 
-    /// When a connection that nothing happens on is ended.
-    fn idle(&self, limits: &Limits) -> Option<Deadline> {
-        if limits.idle.is_zero() || !self.out.is_empty() || self.owes() {
-            return None;
-        }
-        let at = self.heard_at.max(self.taken_at) + limits.idle;
-        Some(Deadline { at, why: "idle" })
-    }
-
-    /// When an ending connection whose peer takes no output is given up. While a job runs and
-    /// nothing is there to be sent, the job's own bound applies.
-    fn stalled(&self, limits: &Limits) -> Option<Deadline> {
-        let ending = self.ended || self.reason.is_some();
-        (ending && !self.out.is_empty())
-            .then(|| Deadline { at: self.since + limits.drain_stall, why: "drain" })
-    }
-
     fn drain(&mut self, now: Tick, reason: CloseReason) {
+        self.begin_to_end(now);
         self.phase = Phase::Draining;
         self.reason = self.reason.or(Some(reason));
-        self.since = now;
         self.carry = Vec::new();
+    }
+
+    /// Whatever else ends it too gives its peer no more time to take the output.
+    fn begin_to_end(&mut self, now: Tick) {
+        if !self.is_ending() {
+            self.since = now;
+        }
     }
 
     fn fault(&mut self, now: Tick, fault: Fault) {
@@ -528,53 +521,11 @@ impl<S: Session> Conn<S> {
         self.session = None;
         self.carry = Vec::new();
         self.out.clear();
+        self.account(world);
     }
 
     fn discard(&mut self, n: usize) {
         self.discarded = self.discarded.saturating_add(n);
-    }
-
-    fn owes(&self) -> bool {
-        self.session.as_ref().is_some_and(|s| s.owes() || s.has_backlog())
-    }
-
-    /// Whether the session still hears of posts and wakes.
-    fn hears(&self) -> bool {
-        match self.phase {
-            Phase::Open => true,
-            Phase::Draining => self.owes(),
-            Phase::Lingering | Phase::Over => false,
-        }
-    }
-
-    /// A function of what is buffered, never of remembered edges (I4).
-    fn wants_read(&self, limits: &Limits) -> bool {
-        !self.ended
-            && match self.phase {
-                Phase::Open => {
-                    self.reason.is_none()
-                        && matches!(self.stop, Stop::NeedInput(_))
-                        && self.out.len() < limits.output_high
-                }
-                Phase::Lingering => true,
-                Phase::Draining | Phase::Over => false,
-            }
-    }
-
-    fn wants_again(&self, limits: &Limits) -> bool {
-        self.phase == Phase::Open
-            && match self.stop {
-                Stop::Budget => self.out.len() < limits.output_high,
-                Stop::OutputFull => self.out.len() <= limits.output_low,
-                Stop::NeedInput(_) | Stop::Waiting | Stop::Closing => false,
-            }
-    }
-
-    fn wants_refill(&self, limits: &Limits) -> bool {
-        self.hears()
-            && (self.woken
-                || self.out.len() <= limits.output_low
-                    && self.session.as_ref().is_some_and(S::has_backlog))
     }
 
     fn with_session<R>(

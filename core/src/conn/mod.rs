@@ -20,6 +20,7 @@ mod lifecycle;
 mod outbox;
 mod reason;
 mod session;
+mod settings;
 
 pub use intake::Intake;
 pub use lifecycle::Conn;
@@ -28,6 +29,8 @@ pub use reason::{CloseReason, TransportError};
 pub use session::{
     Cx, Deadline, Fault, FaultKind, Job, Leave, NoJob, Peer, Place, Session, Stop, Taken, Upkeep,
 };
+pub use settings::HostSettings;
+pub(crate) use settings::micros;
 
 use crate::guard::OutGateConfig;
 use alloc::boxed::Box;
@@ -97,7 +100,9 @@ impl fmt::Debug for Wants {
 /// The caps and shares of one connection; the same for all connections of an engine.
 ///
 /// The memory of a connection is at most `input` plus `output_high` plus the largest single
-/// reply of its protocol plus what the session holds ([`Session::footprint`]).
+/// reply of its protocol plus what the session holds ([`Session::footprint`]). The output of all
+/// connections together is at most `total`, plus `output_high` and one reply (of each engine that
+/// shares it), plus a refusal for each connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
     /// Unconsumed input held at most, in bytes; also the largest message that has to be in
@@ -107,8 +112,19 @@ pub struct Limits {
     pub output_high: usize,
     /// Output waiting down to which work is resumed, in bytes. Default 16 KiB.
     pub output_low: usize,
+    /// Input and output held by all connections together, in bytes. From three quarters of it
+    /// on, and until half of it is held, a connection is read only once its own output is taken;
+    /// at all of it a session refuses what it can ([`Cx::must_shed`]). Default 256 MiB.
+    pub total: usize,
     /// Messages served in one turn before the other connections get theirs. Default 128.
     pub messages_per_turn: u32,
+    /// How long a connection is at most not read after a request of it was refused
+    /// ([`Cx::refused`]), see [`RefusalPause`](crate::guard::RefusalPause). Default zero: off.
+    pub refusal_pause: Duration,
+    /// How many requests of all connections have to be refused within such a time for it. Choose
+    /// it so that reading and answering each of them alone takes a few percent of the time.
+    /// Default 1: each refusal is followed by a pause.
+    pub refusal_pause_from: u32,
     /// When an open connection whose peer does not take its output is given up. Of
     /// [`OutGateConfig`] the limits on bytes, and on time without progress, are used here; posts
     /// are what can reach the hard limit, since no message is started above `output_high`.
@@ -130,20 +146,28 @@ pub struct Limits {
     pub linger_bytes: usize,
 }
 
+impl Limits {
+    /// The defaults.
+    pub const DEFAULT: Self = Self {
+        input: 64 << 10,
+        output_high: 64 << 10,
+        output_low: 16 << 10,
+        total: 256 << 20,
+        messages_per_turn: 128,
+        refusal_pause: Duration::ZERO,
+        refusal_pause_from: 1,
+        output: OutGateConfig::REPLIES,
+        idle: Duration::ZERO,
+        own_stall: Duration::from_secs(1),
+        drain_stall: Duration::from_secs(10),
+        linger: Duration::from_secs(1),
+        linger_bytes: 256 << 10,
+    };
+}
+
 impl Default for Limits {
     fn default() -> Self {
-        Self {
-            input: 64 << 10,
-            output_high: 64 << 10,
-            output_low: 16 << 10,
-            messages_per_turn: 128,
-            output: OutGateConfig::REPLIES,
-            idle: Duration::ZERO,
-            own_stall: Duration::from_secs(1),
-            drain_stall: Duration::from_secs(10),
-            linger: Duration::from_secs(1),
-            linger_bytes: 256 << 10,
-        }
+        Self::DEFAULT
     }
 }
 

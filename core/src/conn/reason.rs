@@ -26,6 +26,15 @@ pub enum CloseReason {
     Transport(TransportError),
 }
 
+impl CloseReason {
+    /// Something owed may be lost with the connection. A host resets the transport then instead
+    /// of ending it in peace: a peer could take a peaceful end for the end of the answers.
+    #[must_use]
+    pub const fn breaks_off(self) -> bool {
+        matches!(self, Self::SlowReader | Self::Transport(_))
+    }
+}
+
 impl fmt::Display for CloseReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

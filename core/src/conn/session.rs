@@ -1,7 +1,7 @@
 //! The trait a protocol implements, and what it is lent while it runs.
 
-use crate::conn::{CloseReason, Outbox};
-use crate::engine::{ConnId, JobId, Queues, World};
+use crate::conn::{CloseReason, Limits, Outbox};
+use crate::engine::{ConnId, Held, JobId, Queues, World};
 use crate::tick::Tick;
 use core::fmt;
 use core::time::Duration;
@@ -117,8 +117,9 @@ pub trait Session: Sized {
         false
     }
 
-    /// The server is going away: announce it, if the protocol can. Complete messages already
-    /// received are still answered, then the connection ends.
+    /// The server is going away: announce it, if the protocol can. Complete messages that were
+    /// received before have been executed, no other will be; the connection ends when what is owed
+    /// is sent. Not called if the peer ends its input first: then [`Session::on_end`] is.
     fn on_drain(&mut self, cx: &mut Cx<'_, Self>) {
         let _ = cx;
     }
@@ -187,7 +188,12 @@ pub struct Cx<'a, S: Session> {
     pub(crate) jobs: &'a mut crate::engine::Jobs<S>,
     pub(crate) budget: u32,
     pub(crate) high: usize,
+    /// Output at which all connections together hold what they may.
+    pub(crate) room: usize,
+    pub(crate) held: Held,
+    pub(crate) limits: &'a Limits,
     pub(crate) closed: Option<CloseReason>,
+    pub(crate) refused: u32,
 }
 
 impl<'a, S: Session> Cx<'a, S> {
@@ -198,17 +204,23 @@ impl<'a, S: Session> Cx<'a, S> {
         out: &'a mut Outbox,
         world: &'a mut World<S>,
     ) -> Self {
+        let high = world.marks().high;
+        let others = world.held.bytes().saturating_sub(out.len());
         Self {
             now,
             id,
+            room: world.limits.total.saturating_sub(others),
             out,
             taken_at,
             shared: &mut world.shared,
             queues: &mut world.queues,
             jobs: &mut world.jobs,
             budget: world.limits.messages_per_turn,
-            high: world.limits.output_high,
+            high,
+            held: world.held,
+            limits: &world.limits,
             closed: None,
+            refused: 0,
         }
     }
 
@@ -227,6 +239,31 @@ impl<'a, S: Session> Cx<'a, S> {
             }
             None => Some(Stop::Budget),
         }
+    }
+
+    /// Whether all connections together hold as much as [`Limits::total`] allows: a request that
+    /// begins now is to be refused, with as few bytes as the protocol has for that.
+    ///
+    /// [`Limits::total`]: crate::conn::Limits::total
+    #[inline]
+    #[must_use]
+    pub fn must_shed(&self) -> bool {
+        self.out.len() >= self.room
+    }
+
+    /// In [`Session::on_input`], for each request that is refused because there is too much to do.
+    /// If there are many of them, the connection is read again after [`Limits::refusal_pause`].
+    ///
+    /// [`Limits::refusal_pause`]: crate::conn::Limits::refusal_pause
+    #[inline]
+    pub const fn refused(&mut self) {
+        self.refused = self.refused.saturating_add(1);
+    }
+
+    /// What all connections held when this call began.
+    #[must_use]
+    pub const fn held(&self) -> Held {
+        self.held
     }
 
     /// Why the connection is over, in [`Session::on_close`]; `None` before.
@@ -296,8 +333,12 @@ impl<S: Session> Upkeep<'_, S> {
         self.queues.wakes.push(id);
     }
 
-    /// Sends `message` to another engine of this service. Its [`Session::on_mail`] gets it
+    /// Sends `message` to another engine of this service, or, with [`Place::count`], to what the
+    /// host has set up beside them. Its [`Session::on_mail`] gets it
     /// later, on its own thread, in order with all mail from this engine.
+    ///
+    /// Hosts carry whatever is written, and nobody waits: how much may be under way to an engine
+    /// that is slow is for the protocol to bound, as [`fanout`](crate::fanout) does.
     ///
     /// # Panics
     /// If `to` is this engine or none: caller misuse.

@@ -37,6 +37,7 @@ pub trait Machine {
     fn next_mail(&mut self) -> Option<Letter>;
     fn receive_mail(&mut self, now: Tick, letter: Letter);
     fn deadline(&self) -> Option<Deadline>;
+    fn due(&self, now: Tick, ids: &mut Vec<ConnId>);
     fn tick(&mut self, now: Tick);
     fn leave(&mut self, now: Tick, step: Leave);
     fn drain(&mut self, now: Tick);
@@ -45,6 +46,10 @@ pub trait Machine {
     fn is_empty(&self) -> bool {
         self.len() == 0
     }
+    fn buffered(&self) -> usize;
+    fn set_buffered_elsewhere(&mut self, bytes: usize);
+    fn reads_stopped(&self) -> bool;
+    fn gathers_until(&self, now: Tick) -> Option<Tick>;
     fn footprint(&self) -> usize;
     fn footprint_of(&self, id: ConnId) -> usize;
     fn limits(&self) -> &Limits;
@@ -167,6 +172,9 @@ impl<S: Session> Machine for Engine<S> {
     fn deadline(&self) -> Option<Deadline> {
         self.deadline()
     }
+    fn due(&self, now: Tick, ids: &mut Vec<ConnId>) {
+        self.due(now, ids);
+    }
     fn tick(&mut self, now: Tick) {
         self.tick(now);
     }
@@ -181,6 +189,18 @@ impl<S: Session> Machine for Engine<S> {
     }
     fn len(&self) -> usize {
         self.len()
+    }
+    fn buffered(&self) -> usize {
+        self.buffered()
+    }
+    fn set_buffered_elsewhere(&mut self, bytes: usize) {
+        self.set_buffered_elsewhere(bytes);
+    }
+    fn reads_stopped(&self) -> bool {
+        self.reads_stopped()
+    }
+    fn gathers_until(&self, now: Tick) -> Option<Tick> {
+        self.gathers_until(now)
     }
     fn footprint(&self) -> usize {
         self.footprint()

@@ -12,6 +12,7 @@ use core::fmt;
 pub struct Letter {
     from: usize,
     to: usize,
+    count: usize,
     messages: Box<dyn Any + Send>,
 }
 
@@ -26,6 +27,16 @@ impl Letter {
     #[must_use]
     pub const fn to(&self) -> usize {
         self.to
+    }
+
+    /// How many messages it holds.
+    #[must_use]
+    pub const fn count(&self) -> usize {
+        self.count
+    }
+
+    pub(crate) fn new<M: Send + 'static>(from: usize, to: usize, messages: Vec<M>) -> Self {
+        Self { from, to, count: messages.len(), messages: Box::new(messages) }
     }
 
     pub(crate) fn open<M: 'static>(self) -> Vec<M> {
@@ -46,7 +57,8 @@ pub(crate) struct Queues<S: Session> {
     pub(crate) posts: VecDeque<(ConnId, S::Message)>,
     pub(crate) wakes: Vec<ConnId>,
     pub(crate) place: Place,
-    /// One bundle for each engine of the service; empty for an engine on its own.
+    /// One bundle for each engine of the service and what is beside them; none for an engine that
+    /// was given no seat.
     mail: Vec<Vec<S::Message>>,
 }
 
@@ -58,18 +70,17 @@ impl<S: Session> Queues<S> {
     pub(crate) fn seat(&mut self, place: Place) {
         assert!(place.index < place.count, "engine {} of {}", place.index, place.count);
         self.place = place;
-        self.mail.resize_with(place.count, Vec::new);
+        self.mail.resize_with(place.count + 1, Vec::new);
     }
 
     pub(crate) fn mail(&mut self, to: usize, message: S::Message) {
-        assert!(to != self.place.index && to < self.place.count, "mail to engine {to}");
+        assert!(to != self.place.index && to <= self.place.count, "mail to engine {to}");
         self.mail[to].push(message);
     }
 
     pub(crate) fn next_mail(&mut self) -> Option<Letter> {
         let (to, bundle) = self.mail.iter_mut().enumerate().find(|(_, b)| !b.is_empty())?;
-        let messages = Box::new(core::mem::take(bundle));
-        Some(Letter { from: self.place.index, to, messages })
+        Some(Letter::new(self.place.index, to, core::mem::take(bundle)))
     }
 
     pub(crate) fn footprint(&self) -> usize {

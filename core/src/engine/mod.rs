@@ -13,10 +13,15 @@
 //! A service may run one engine per thread. They share nothing: an engine mails messages to
 //! another, and the host carries the [`Letter`]s, each pair of engines in order.
 
+mod held;
+mod jobs;
 mod machine;
 mod mail;
 mod shards;
 
+pub use held::Held;
+use jobs::Waiting;
+pub(crate) use jobs::{Jobs, Pausing};
 pub use machine::{Done, Machine, Work};
 pub use mail::Letter;
 pub(crate) use mail::Queues;
@@ -26,7 +31,7 @@ use crate::conn::{
     CloseReason, Conn, Deadline, Job, Leave, Limits, Outbox, Peer, Place, Scratch, Session, Slices,
     Upkeep, Wants,
 };
-use crate::guard::StallGuard;
+use crate::guard::{Band, RefusalWindow, StallGuard};
 use crate::tick::Tick;
 use alloc::collections::{BTreeSet, VecDeque};
 use alloc::vec::Vec;
@@ -51,35 +56,6 @@ pub struct JobId {
     pub number: u64,
 }
 
-/// Jobs that wait for a worker.
-pub(crate) struct Jobs<S: Session> {
-    queue: VecDeque<Waiting<S>>,
-    number: u64,
-}
-
-struct Waiting<S: Session> {
-    id: JobId,
-    job: S::Job,
-    since: Tick,
-}
-
-impl<S: Session> Jobs<S> {
-    pub(crate) fn push(&mut self, now: Tick, conn: ConnId, job: S::Job) -> JobId {
-        self.number += 1;
-        let id = JobId { conn, number: self.number };
-        self.queue.push_back(Waiting { id, job, since: now });
-        id
-    }
-
-    pub(crate) fn oldest(&self) -> Option<Tick> {
-        self.queue.front().map(|waiting| waiting.since)
-    }
-
-    pub(crate) fn waiting(&self) -> usize {
-        self.queue.len()
-    }
-}
-
 /// What the connections of one engine share; alone it drives single [`Conn`]s in tests.
 pub struct World<S: Session> {
     /// The protocol's shared state.
@@ -88,6 +64,11 @@ pub struct World<S: Session> {
     pub limits: Limits,
     pub(crate) queues: Queues<S>,
     pub(crate) jobs: Jobs<S>,
+    pub(crate) held: Held,
+    /// What was refused lately.
+    pub(crate) refusals: RefusalWindow,
+    /// Who pauses for it.
+    pub(crate) pausing: Pausing,
     /// Memory of drained outboxes, for the next connection that answers.
     spare: Vec<Vec<u8>>,
 }
@@ -105,8 +86,17 @@ impl<S: Session> World<S> {
             limits,
             queues: Queues::new(),
             jobs: Jobs { queue: VecDeque::new(), number: 0 },
+            held: Held::default(),
+            refusals: RefusalWindow::new(),
+            pausing: Pausing::default(),
             spare: Vec::new(),
         }
+    }
+
+    /// From where on a connection stops at its waiting output, and down to where.
+    #[inline]
+    pub(crate) const fn marks(&self) -> Band {
+        self.held.marks(&self.limits)
     }
 
     #[inline]
@@ -210,7 +200,7 @@ impl<S: Session> Engine<S> {
     /// See [`Conn::room`].
     pub fn room<'b>(&self, id: ConnId, scratch: &'b mut Scratch) -> &'b mut [u8] {
         match self.conn(id) {
-            Some(conn) => conn.room(&self.world.limits, scratch),
+            Some(conn) => conn.room(&self.world, scratch),
             None => &mut [],
         }
     }
@@ -259,7 +249,7 @@ impl<S: Session> Engine<S> {
     #[inline]
     #[must_use]
     pub fn wants(&self, id: ConnId) -> Wants {
-        self.conn(id).map_or(Wants::CLOSE, |conn| conn.wants(&self.world.limits))
+        self.conn(id).map_or(Wants::CLOSE, |conn| conn.wants(&self.world))
     }
 
     /// The unsent bytes of a connection, in order; nothing if it is gone.
@@ -309,6 +299,9 @@ impl<S: Session> Engine<S> {
     pub fn next_dirty(&mut self, now: Tick) -> Option<ConnId> {
         self.deliver(now);
         self.hand_out_wakes();
+        if self.world.held.take_resumed() {
+            (0..self.slots.len() as u32).for_each(|slot| self.mark_dirty(slot));
+        }
         while let Some(slot) = self.dirty.pop_front() {
             let s = &mut self.slots[slot as usize];
             s.dirty = false;
@@ -374,7 +367,21 @@ impl<S: Session> Engine<S> {
         [conns, S::upkeep_due(&self.world.shared)].into_iter().flatten().min()
     }
 
-    /// Time has passed: fires what is due. Work is bounded by the number of due deadlines.
+    /// Appends the connections whose deadlines a [`Engine::tick`] at `now` finds due. Whatever
+    /// waits in their sockets is to be brought first: a loop that was away would otherwise blame
+    /// a peer for a silence in which it was only not listened to.
+    pub fn due(&self, now: Tick, ids: &mut Vec<ConnId>) {
+        for &(_, slot) in self.timers.range(..=(now, u32::MAX)) {
+            let s = &self.slots[slot as usize];
+            let deadline = s.conn.as_ref().and_then(|conn| conn.deadline(&self.world.limits));
+            if deadline.is_some_and(|due| due.at <= now) {
+                ids.push(ConnId { slot, generation: s.generation });
+            }
+        }
+    }
+
+    /// Time has passed: fires what is due. Work is bounded by the number of due deadlines. Hosts
+    /// read what waits for the connections that are [`Engine::due`] before.
     ///
     /// Called later than asked for by more than [`Limits::own_stall`], this process was away: the
     /// time is given back to every connection, and none of them is given up before the host had
@@ -463,6 +470,24 @@ impl<S: Session> Engine<S> {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len() == 0
+    }
+
+    /// Unconsumed input and unsent output of all connections, in bytes.
+    #[must_use]
+    pub fn buffered(&self) -> usize {
+        self.world.held.here()
+    }
+
+    /// What other engines hold that share [`Limits::total`] with this one, in bytes. May be told
+    /// late; ask [`Engine::next_dirty`] afterwards.
+    pub fn set_buffered_elsewhere(&mut self, bytes: usize) {
+        self.world.held.set_elsewhere(&self.world.limits, bytes);
+    }
+
+    /// Whether connections are not read because of what all of them hold, see [`Held::stopped`].
+    #[must_use]
+    pub fn reads_stopped(&self) -> bool {
+        self.world.held.stopped()
     }
 
     /// The shared state and the limits.

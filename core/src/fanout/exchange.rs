@@ -2,9 +2,11 @@
 
 use crate::conn::{Place, Session, Upkeep};
 use crate::engine::ConnId;
-use crate::fanout::home::{Home, Letter, home_of};
+use crate::fanout::home::{Home, Member, home_of};
 use crate::fanout::log::Entry;
-use crate::fanout::topic::Topic;
+use crate::fanout::mail::{LETTER, Lane, Letter, Origin};
+use crate::fanout::stats::Counting;
+use crate::fanout::topic::{Seed, Topic};
 use crate::fanout::{Config, Draft, Fate, Kind, Message, Refusal, Reply, Start};
 use crate::tick::Tick;
 use alloc::collections::{BTreeMap, VecDeque};
@@ -31,14 +33,24 @@ pub struct Exchange {
     /// Where the search for something to evict goes on.
     pub(super) hand: usize,
     lives: u64,
-    /// Bytes sent to each other engine that it has not taken.
-    in_flight: Vec<usize>,
+    /// The mail with each other engine, by its number.
+    pub(super) lanes: Vec<Lane>,
     /// Counts joins, to tell a late answer from the current one.
     pub(super) joins: u64,
-    /// Receivers that wait for room in it.
-    held_back: Vec<ConnId>,
+    /// Receivers that wait for room in them.
+    pub(super) held_back: Vec<ConnId>,
+    /// Whether the bridge has its link, as far as this engine knows.
+    pub(super) linked: bool,
     /// When unused topics are looked at next.
     pub(super) sweep: Option<Tick>,
+    /// Sums that are not complete, by the number of the question.
+    pub(super) counting: BTreeMap<u64, Counting>,
+    /// Counts those questions.
+    pub(super) asked: u64,
+    /// Bytes written to disk, bytes read again, receivers that were too slow.
+    pub(super) spilled: u64,
+    pub(super) replayed: u64,
+    pub(super) kicked: u64,
 }
 
 /// When and where a call happens.
@@ -99,7 +111,23 @@ pub(super) struct Sub {
     pub(super) until: u64,
     /// It asked to leave and is to hear when it has.
     pub(super) asked: bool,
+    /// The log is of another life of the topic: what it has not got is lost.
+    pub(super) cut: bool,
     pub(super) went: Option<Draft>,
+}
+
+impl Sub {
+    /// It gets no more than what is there now, or less if it ended before.
+    pub(super) fn end(&mut self, topic: &mut Topic) {
+        if !self.is_ending() {
+            self.until = topic.log.next();
+            topic.add_end(self.until);
+        }
+    }
+
+    pub(super) const fn is_ending(&self) -> bool {
+        self.until != u64::MAX
+    }
 }
 
 #[derive(Debug)]
@@ -150,8 +178,12 @@ where
 impl Exchange {
     /// No topics, no receivers.
     #[must_use]
-    pub fn new(config: Config) -> Self {
-        let lives = config.unix_ms << 20;
+    pub fn new(mut config: Config) -> Self {
+        // What is over the hard mark is over the soft one: receivers are looked at from there on.
+        config.slow.soft = config.slow.soft.min(config.slow.hard);
+        config.keys = config.keys.max(1);
+        // Processes that share topics must not take each other's numbers for their own.
+        let lives = (config.unix_ms << 20) ^ config.process;
         Self {
             config,
             topics: Vec::new(),
@@ -163,10 +195,16 @@ impl Exchange {
             bytes: 0,
             hand: 0,
             lives,
-            in_flight: Vec::new(),
+            lanes: Vec::new(),
             joins: 0,
             held_back: Vec::new(),
+            linked: true,
             sweep: None,
+            counting: BTreeMap::new(),
+            asked: 0,
+            spilled: 0,
+            replayed: 0,
+            kicked: 0,
         }
     }
 
@@ -188,14 +226,17 @@ impl Exchange {
         draft: Draft,
         (number, create): (u64, bool),
     ) -> Result<Published, Refusal> {
+        if self.config.bridged {
+            let member = Member { engine: at.place.index, conn };
+            let origin = Origin { member, number, cost: LETTER + draft.bytes.len() };
+            return self.publish_out(at, topic, draft, origin, create).map(|()| Published::Sent);
+        }
         let home = home_of(topic, at.place);
         if home == at.place.index {
             return self.place(at, topic, draft, create).map(Published::At);
         }
-        self.in_flight.resize(at.place.count, 0);
-        self.in_flight[home] += draft.bytes.len();
         let topic = topic.clone();
-        self.effects.push(Effect::Mail(home, Letter::Say { topic, draft, conn, number, create }));
+        self.ask(at.place, home, Letter::Say { topic, draft, conn, number, create });
         Ok(Published::Sent)
     }
 
@@ -207,28 +248,14 @@ impl Exchange {
         self.place(at, topic, draft, true)
     }
 
-    /// Whether a connection may publish now. If not it is woken when it may: until then it
-    /// should stop with [`Stop::Waiting`](crate::conn::Stop::Waiting).
-    pub fn may_publish(&mut self, conn: ConnId) -> bool {
-        let full = self.in_flight.iter().any(|bytes| *bytes >= self.config.window);
-        if full
-            && let Some(receiver) = receiver(&mut self.receivers, conn)
-            && !core::mem::replace(&mut receiver.held_back, true)
-        {
-            self.held_back.push(conn);
-        }
-        !full
-    }
-
     /// Asks who is in a topic: the first `most` names. [`Reply::Roster`] follows.
     pub fn who(&mut self, at: At, conn: ConnId, topic: &Bytes, most: usize) {
         let home = home_of(topic, at.place);
-        let topic = topic.clone();
-        self.effects.push(if home == at.place.index {
-            Effect::Post(conn, self.roster(&topic, most))
+        if home == at.place.index {
+            self.effects.push(Effect::Post(conn, self.roster(topic, most)));
         } else {
-            Effect::Mail(home, Letter::Who { topic, conn, most })
-        });
+            self.ask(at.place, home, Letter::Who { topic: topic.clone(), conn, most });
+        }
     }
 
     /// Mail from another engine of the service.
@@ -307,6 +334,27 @@ impl Exchange {
         }
     }
 
+    /// At an engine that follows: the log from the topic's home.
+    pub(super) fn plant(&mut self, index: u32, life: u64, seed: Seed) {
+        let topic = self.topics[index as usize].as_mut().expect("a topic that has a name");
+        if topic.life != life {
+            // Nobody here followed, or the topic would have lived on: who still has a part in it
+            // is leaving, and its numbers mean something else now.
+            for receiver in self.receivers.iter_mut().flatten() {
+                if let Some(sub) = receiver.subs.get_mut(&index) {
+                    sub.cut |= sub.is_ending();
+                }
+            }
+        }
+        let before = topic.bytes();
+        topic.plant(life, seed);
+        self.bytes = self.bytes + topic.bytes() - before;
+        self.rouse(index);
+        if self.bytes > self.config.total_bytes {
+            self.shrink(index);
+        }
+    }
+
     /// Appends to a log on this engine and wakes whom it concerns.
     pub(super) fn append(&mut self, index: u32, entry: Entry) {
         let Config { log_messages, log_bytes, keys, .. } = self.config;
@@ -339,20 +387,6 @@ impl Exchange {
             topic.alarms.pop_first();
             if let Some(Some(receiver)) = self.receivers.get_mut(slot as usize) {
                 wake(receiver, &mut self.effects);
-            }
-        }
-    }
-
-    pub(super) fn window_opened(&mut self, home: usize, cost: usize) {
-        if let Some(bytes) = self.in_flight.get_mut(home) {
-            *bytes = bytes.saturating_sub(cost);
-            if *bytes < self.config.window {
-                for conn in self.held_back.drain(..) {
-                    if let Some(receiver) = receiver(&mut self.receivers, conn) {
-                        receiver.held_back = false;
-                        self.effects.push(Effect::Wake(conn));
-                    }
-                }
             }
         }
     }

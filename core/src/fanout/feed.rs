@@ -10,10 +10,12 @@ use crate::guard::{Kick, OutGate};
 use crate::tick::Tick;
 use alloc::boxed::Box;
 use alloc::vec::Vec;
+use core::time::Duration;
 
 /// What a session that receives keeps. Call [`fill`](Self::fill) from
 /// [`on_wake`](Session::on_wake) and [`on_tick`](Session::on_tick), there followed by
-/// [`verdict`](Self::verdict); and [`spilled`](Self::spilled) from [`on_done`](Session::on_done).
+/// [`verdict`](Self::verdict); [`spilled`](Self::spilled) from [`on_done`](Session::on_done); and
+/// [`watch`](Self::watch) at the end of whatever else may have appended to the output.
 #[derive(Debug, Default)]
 pub struct Feed {
     gate: OutGate,
@@ -63,8 +65,32 @@ impl Feed {
         match turn {
             Ok(Some(job)) => drop(cx.spawn(job)),
             Ok(None) => {}
-            Err(kick) => self.condemn(kick),
+            Err(kick) => {
+                cx.shared.as_mut().kicked += 1;
+                self.condemn(kick);
+            }
         }
+    }
+
+    /// The session itself may have said something, an answer for instance: from now on the peer
+    /// has to take that too.
+    pub fn watch<S>(&mut self, cx: &mut Cx<'_, S>)
+    where
+        S: Session,
+        S::Shared: AsMut<Exchange>,
+    {
+        let (taken, pending) = (cx.out.sent_total(), cx.out.len());
+        let end = taken + pending as u64;
+        if self.over || end == self.given {
+            return;
+        }
+        if taken >= self.given {
+            let slow_config = cx.shared.as_mut().config().slow;
+            self.gate = OutGate::new();
+            self.gate.sent(&slow_config, cx.now, 1, pending);
+            self.due = self.gate.deadline(&slow_config, pending);
+        }
+        self.given = end;
     }
 
     /// A job of the feed is done.
@@ -75,7 +101,10 @@ impl Feed {
     {
         let Some(spill) = self.spill.as_mut() else { return };
         match spill.done(done) {
-            Ok(Some(bytes)) => cx.out.put_shared(&bytes),
+            Ok(Some(bytes)) => {
+                cx.shared.as_mut().replayed += bytes.len() as u64;
+                cx.out.put_shared(&bytes);
+            }
             Ok(None) => {}
             Err(SpillError) => {
                 return self.condemn(kick("the storage for slow receivers failed"));
@@ -90,6 +119,20 @@ impl Feed {
     /// The receiver is too slow: it is to be kicked.
     pub fn verdict(&mut self) -> Result<(), Fault> {
         self.kick.take().map_or(Ok(()), Err)
+    }
+
+    /// For [`Session::on_lost_time`]: what this process missed is not the peer's slowness.
+    pub fn lost_time(&mut self, gap: Duration) {
+        self.gate.stalled(gap);
+        self.taken_at = self.taken_at + gap;
+        self.due = self.due.map(|due| due + gap);
+    }
+
+    /// What is on disk is not for this receiver any more.
+    pub fn forget(&mut self) {
+        if let Some(spill) = &mut self.spill {
+            spill.forget();
+        }
     }
 
     /// For [`Session::has_backlog`].
@@ -179,9 +222,11 @@ impl Feed {
         }
         let keep = (slow_config.soft / 2) as u64;
         scene.exchange.skip(scene.conn, style, scene.out, keep);
-        // The next episode begins now.
+        // The next episode begins now; that nothing was taken still counts for the other limit.
+        let progress = if reason == Kick::NoProgress { now } else { self.gate.progress() };
         self.gate = OutGate::new();
-        self.gate.sent(&slow_config, now, 1, pending);
+        self.gate.sent(&slow_config, progress, 1, pending.min(slow_config.soft));
+        self.gate.observe(&slow_config, now, pending);
         Ok(())
     }
 
@@ -219,6 +264,7 @@ impl Feed {
             return Ok(None);
         }
         *lag = scene.exchange.lag(conn);
+        scene.exchange.spilled += batch.len() as u64;
         let job = self.spill.get_or_insert_default().write(batch, most, &open);
         job.map(Some).ok_or(kick("too slow: the storage for this receiver is full"))
     }

@@ -1,11 +1,12 @@
-//! What a topic's home keeps, and the mail between homes and the engines that follow.
+//! What a topic's home keeps, and what it does with its mail.
 
 use crate::conn::Place;
 use crate::engine::ConnId;
 use crate::fanout::exchange::{At, Effect, Exchange};
 use crate::fanout::log::Entry;
-use crate::fanout::topic::Seed;
-use crate::fanout::{Draft, Label, Lost, Refusal, Reply, Start};
+use crate::fanout::mail::{LETTER, Letter, Origin};
+use crate::fanout::topic::{Seed, Topic};
+use crate::fanout::{Draft, Label, Lost, Mark, Refusal, Reply, Start};
 use crate::tick::Tick;
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
@@ -13,7 +14,7 @@ use bytes::Bytes;
 
 /// A connection, on whatever engine of the service.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Member {
+pub(crate) struct Member {
     /// The engine's number.
     pub(super) engine: usize,
     /// The connection there.
@@ -26,10 +27,19 @@ pub(super) struct Home {
     /// With the name they go by; empty for none.
     members: BTreeMap<Member, Bytes>,
     roster: BTreeMap<Bytes, (u64, Member)>,
-    /// Members on each other engine that has any.
-    followers: BTreeMap<usize, usize>,
+    /// Each other engine that has members.
+    pub(super) followers: BTreeMap<usize, Follower>,
     /// Since when it has no members.
     pub(super) unused_since: Option<Tick>,
+}
+
+/// An engine that keeps a copy of the log.
+#[derive(Debug, Default)]
+pub(super) struct Follower {
+    /// Members there.
+    members: usize,
+    /// The number of the next entry it is told; none before it was told of its first member.
+    pub(super) next: Option<u64>,
 }
 
 impl Home {
@@ -37,36 +47,13 @@ impl Home {
         !self.members.is_empty()
     }
 
-    pub(super) fn followers(&self) -> impl Iterator<Item = usize> {
-        self.followers.keys().copied()
+    pub(super) fn members(&self) -> usize {
+        self.members.len()
     }
 
     pub(super) fn footprint(&self) -> usize {
         (self.members.len() * 2 + self.roster.len() * 3 + self.followers.len()) * 48
     }
-}
-
-/// Mail between the engines of a service.
-#[derive(Debug)]
-pub(crate) enum Letter {
-    /// To the home: a connection wants in.
-    Join(Join),
-    /// From the home: it is in, or not.
-    Joined { conn: ConnId, number: u64, topic: Bytes, result: Result<Opening, Refusal> },
-    /// To the home: a connection is out, and may want to hear that.
-    Leave { topic: Bytes, conn: ConnId, went: Option<Draft>, answer: bool },
-    /// From the home: it is out.
-    Left { topic: Bytes, conn: ConnId },
-    /// To the home: a message.
-    Say { topic: Bytes, draft: Draft, conn: ConnId, number: u64, create: bool },
-    /// From the home: a message has its place. The number is the log's next.
-    Said { topic: Bytes, number: u64, entry: Entry },
-    /// From the home, after [`Letter::Said`]: the sender's part of the window is free.
-    Took { topic: Bytes, conn: ConnId, number: u64, cost: usize, result: Result<u64, Refusal> },
-    /// To the home: who is there?
-    Who { topic: Bytes, conn: ConnId, most: usize },
-    /// From the home: an answer for a connection.
-    Tell { conn: ConnId, reply: Reply },
 }
 
 #[derive(Debug)]
@@ -89,7 +76,9 @@ impl Join {
 pub(crate) struct Opening {
     pub(super) life: u64,
     pub(super) members: u64,
-    /// For an engine that did not follow until now.
+    /// What the member is not to miss begins here, however late it hears that it is in.
+    pub(super) next: u64,
+    /// For an engine that did not follow until now: filled in as the letter leaves.
     pub(super) seed: Option<Seed>,
 }
 
@@ -127,23 +116,22 @@ impl Exchange {
             home.roster.insert(label.name, (label.owner, member));
         }
         let members = home.members.len() as u64;
-        let follows = engine == at.place.index || home.followers.contains_key(&engine);
         if let Some((_, before)) = held {
             if let Some(name) = home.members.get_mut(&before) {
                 *name = Bytes::new();
             }
-            self.tell(at, before, Reply::Displaced { topic });
+            let displaced = Reply::Displaced { topic: topic.clone() };
+            self.reply(at, before, &topic, displaced, false);
         } else if let Some(came) = came {
             self.append_at_home(at, index, came);
         }
         if engine != at.place.index
             && let Some(home) = self.homes.get_mut(&index)
         {
-            *home.followers.entry(engine).or_default() += 1;
+            home.followers.entry(engine).or_default().members += 1;
         }
         let topic = self.topic(index);
-        let seed = (!follows).then(|| topic.seed());
-        Ok(Opening { life: topic.life, members, seed })
+        Ok(Opening { life: topic.life, members, next: topic.log.next(), seed: None })
     }
 
     /// At the home: a member is gone.
@@ -151,9 +139,9 @@ impl Exchange {
         let Some(&index) = self.names.get(topic) else { return };
         let Some(home) = self.homes.get_mut(&index) else { return };
         let Some(name) = home.members.remove(&member) else { return };
-        if let Some(count) = home.followers.get_mut(&member.engine) {
-            *count -= 1;
-            if *count == 0 {
+        if let Some(follower) = home.followers.get_mut(&member.engine) {
+            follower.members -= 1;
+            if follower.members == 0 {
                 home.followers.remove(&member.engine);
             }
         }
@@ -193,16 +181,82 @@ impl Exchange {
         Ok(self.append_at_home(at, index, draft))
     }
 
+    /// At the home of a topic that is shared: hands a message to the bridge.
+    pub(super) fn forward(
+        &mut self,
+        at: At,
+        topic: Bytes,
+        draft: Draft,
+        origin: Origin,
+        create: bool,
+    ) -> Result<(), Refusal> {
+        if !self.linked {
+            return Err(Refusal::Unlinked);
+        }
+        if create {
+            self.home_topic(at, &topic)?;
+        } else if !self.names.contains_key(&topic) {
+            return Err(Refusal::NotMember);
+        }
+        let out = Letter::Out { topic, bytes: draft.bytes, origin };
+        self.effects.push(Effect::Mail(at.place.count, out));
+        Ok(())
+    }
+
+    /// At the home: a message has its place in the order of all processes.
+    fn ordered(
+        &mut self,
+        at: At,
+        topic: &Bytes,
+        draft: Draft,
+        unix_ms: u64,
+    ) -> Result<u64, Refusal> {
+        let index = self.home_topic(at, topic)?;
+        let home = self.homes.entry(index).or_default();
+        if !home.is_used() {
+            home.unused_since = Some(at.now);
+        }
+        Ok(self.append_stamped(at, index, draft, unix_ms))
+    }
+
+    /// At the home: who published a shared message hears what became of it.
+    fn settle(&mut self, at: At, topic: Bytes, origin: Origin, result: Result<u64, Refusal>) {
+        let Origin { member, number, cost } = origin;
+        if member.engine == at.place.index {
+            self.answered(at.place.count, cost);
+            self.effects.push(Effect::Post(member.conn, Reply::Took { number, topic, result }));
+        } else {
+            let (name, conn) = (topic.clone(), member.conn);
+            let took = Letter::Took { topic, conn, number, cost, result };
+            self.answer(at.place, member.engine, &name, took);
+        }
+    }
+
+    /// The bridge says how its link is: so do the topics whose home is here.
+    fn link(&mut self, at: At, mark: Mark) {
+        let was = core::mem::replace(&mut self.linked, mark != Mark::Down);
+        let changed = mark == Mark::Gap || was != self.linked;
+        let homes = self.homes.iter();
+        // A gap is one for those who come back, too.
+        let marked = homes.filter(|(_, home)| changed && (mark == Mark::Gap || home.is_used()));
+        let marked: Vec<u32> = marked.map(|(index, _)| *index).collect();
+        for index in marked {
+            let draft = (self.config.mark)(&self.topic(index).name, mark);
+            self.append_at_home(at, index, draft);
+        }
+        self.let_go();
+    }
+
     fn append_at_home(&mut self, at: At, index: u32, draft: Draft) -> u64 {
         let unix_ms = self.config.unix_ms.saturating_add(at.now.0 / 1_000_000);
+        self.append_stamped(at, index, draft, unix_ms)
+    }
+
+    fn append_stamped(&mut self, at: At, index: u32, draft: Draft, unix_ms: u64) -> u64 {
         let topic = self.topic(index);
         let number = topic.log.next();
         let entry = Entry::seal(draft, number, unix_ms);
-        let name = topic.name.clone();
-        for to in self.homes.get(&index).into_iter().flat_map(Home::followers) {
-            let said = Letter::Said { topic: name.clone(), number, entry: entry.clone() };
-            self.effects.push(Effect::Mail(to, said));
-        }
+        self.spread(at.place, index, number, &entry);
         self.append(index, entry);
         number
     }
@@ -218,72 +272,102 @@ impl Exchange {
         Reply::Roster { topic: topic.clone(), total, labels }
     }
 
-    /// Answers a connection, wherever it is.
-    fn tell(&mut self, at: At, to: Member, reply: Reply) {
-        self.effects.push(if to.engine == at.place.index {
-            Effect::Post(to.conn, reply)
-        } else {
-            Effect::Mail(to.engine, Letter::Tell { conn: to.conn, reply })
-        });
-    }
-
     /// Mail from another engine.
     pub(super) fn open_letter(&mut self, at: At, from: usize, letter: Letter) {
+        self.account(at, from, &letter);
         match letter {
             Letter::Join(join) => {
                 let (conn, number, topic) = (join.conn, join.number, join.topic.clone());
                 let result = self.admit(at, from, join);
-                self.effects
-                    .push(Effect::Mail(from, Letter::Joined { conn, number, topic, result }));
+                let joined = Letter::Joined { conn, number, topic: topic.clone(), result };
+                self.answer(at.place, from, &topic, joined);
             }
             Letter::Joined { conn, number, topic, result } => {
                 self.joined((conn, number), &topic, result);
             }
             Letter::Leave { topic, conn, went, answer } => {
                 self.dismiss(at, Member { engine: from, conn }, &topic, went);
+                let left = Letter::Left { topic: topic.clone(), conn, answer };
+                self.answer(at.place, from, &topic, left);
+            }
+            Letter::Left { topic, conn, answer } => {
                 if answer {
-                    self.effects.push(Effect::Mail(from, Letter::Left { topic, conn }));
+                    self.left(conn, &topic);
                 }
             }
-            Letter::Left { topic, conn } => self.left(conn, &topic),
             Letter::Say { topic, draft, conn, number, create } => {
-                let cost = draft.bytes.len();
+                let cost = LETTER + draft.bytes.len();
+                if self.config.bridged {
+                    let origin = Origin { member: Member { engine: from, conn }, number, cost };
+                    if let Err(why) = self.forward(at, topic.clone(), draft, origin, create) {
+                        self.settle(at, topic, origin, Err(why));
+                    }
+                    return;
+                }
                 let result = self.place(at, &topic, draft, create);
-                let took = Letter::Took { topic, conn, number, cost, result };
-                self.effects.push(Effect::Mail(from, took));
+                let took = Letter::Took { topic: topic.clone(), conn, number, cost, result };
+                self.answer(at.place, from, &topic, took);
             }
             Letter::Said { topic, number, entry } => self.said(&topic, number, entry),
-            Letter::Took { topic, conn, number, cost, result } => {
-                self.window_opened(from, cost);
+            Letter::Again { topic, life, seed } => {
+                if let Some(&index) = self.names.get(&topic) {
+                    self.plant(index, life, seed);
+                }
+            }
+            Letter::Took { topic, conn, number, result, .. } => {
                 self.effects.push(Effect::Post(conn, Reply::Took { number, topic, result }));
             }
             Letter::Who { topic, conn, most } => {
                 let reply = self.roster(&topic, most);
-                self.tell(at, Member { engine: from, conn }, reply);
+                self.reply(at, Member { engine: from, conn }, &topic, reply, true);
             }
-            Letter::Tell { conn, reply } => self.effects.push(Effect::Post(conn, reply)),
+            Letter::Tell { conn, reply, .. } => self.effects.push(Effect::Post(conn, reply)),
+            Letter::Count(number) => {
+                let counted = Letter::Counted(number, self.stats());
+                self.answer(at.place, from, &Bytes::new(), counted);
+            }
+            Letter::Counted(number, stats) => self.counted(number, &stats),
+            Letter::Confirm(bytes) => self.confirmed(at.place, from, bytes),
+            Letter::Ordered { topic, draft, unix_ms, origin } => {
+                let result = self.ordered(at, &topic, draft, unix_ms);
+                if let Some(origin) = origin {
+                    self.settle(at, topic, origin, result);
+                }
+            }
+            Letter::Unplaced { topic, origin, why } => self.settle(at, topic, origin, Err(why)),
+            Letter::Link(mark) => self.link(at, mark),
+            Letter::Out { .. } => debug_assert!(false, "mail for a bridge"),
         }
     }
 }
 
-/// What a receiver that begins at `start` gets first, and what it cannot have.
-pub(super) fn begin(topic: &super::topic::Topic, start: Start) -> (u64, Option<Lost>) {
-    use super::Why::Gone;
+/// What a receiver that begins at `start` gets first, and what it cannot have. It has been a member
+/// since the message `since` was the next one: what came from then on is not history.
+pub(super) fn begin(topic: &Topic, start: Start, since: u64) -> (u64, Option<Lost>) {
     let next = topic.log.next();
-    match start {
-        Start::Next => (next, None),
-        Start::Last(1) => (topic.last_message().unwrap_or(next), None),
-        Start::Last(count) => (topic.log.last(count), None),
+    let history = match start {
+        Start::Next => next,
+        Start::Last(1) => topic.last_message().unwrap_or(next),
+        Start::Last(count) => topic.log.last(count),
         Start::After { life, number } if life == topic.life => {
             let from = number.saturating_add(1).min(next);
-            let oldest = topic.oldest();
-            let lost = from.checked_sub(oldest).is_none();
-            let lost = lost.then(|| Lost { from, count: oldest - from, why: Gone });
-            (from.max(oldest), lost)
+            return reach(topic, from, from);
         }
         Start::After { .. } => {
             let oldest = topic.log.first();
-            (oldest, Some(Lost { from: 0, count: u64::MAX, why: Gone }))
+            return (oldest, Some(Lost { from: 0, count: u64::MAX, why: super::Why::Gone }));
         }
+    };
+    reach(topic, history.min(since), since.min(next))
+}
+
+/// Begins at `from`, or as soon after it as the log reaches back; what is missing from `due` on is
+/// a loss.
+fn reach(topic: &Topic, from: u64, due: u64) -> (u64, Option<Lost>) {
+    let oldest = topic.oldest();
+    if due >= oldest {
+        return (from, None);
     }
+    let lost = Lost { from: due, count: oldest - due, why: super::Why::Gone };
+    (oldest, Some(lost))
 }

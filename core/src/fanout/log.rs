@@ -3,6 +3,7 @@
 use crate::fanout::Draft;
 use alloc::collections::VecDeque;
 use bytes::Bytes;
+use core::num::NonZeroU64;
 
 /// One message in a topic's log.
 #[derive(Clone, Debug)]
@@ -55,15 +56,23 @@ impl Entry {
     /// Bytes it counts for.
     #[inline]
     pub(super) fn cost(&self) -> usize {
-        self.bytes.len() + self.key.len() + size_of::<(u64, Self)>()
+        self.bytes.len() + self.key.len() + size_of::<Held>()
     }
+}
+
+#[derive(Debug)]
+struct Held {
+    /// The cost of all entries before it, since the topic began.
+    offset: u64,
+    /// The number of the entry that replaced it.
+    by: Option<NonZeroU64>,
+    entry: Entry,
 }
 
 /// Entries with consecutive numbers.
 #[derive(Debug, Default)]
 pub(super) struct Log {
-    /// Each with the cost of all entries before it, since the topic began.
-    entries: VecDeque<(u64, Entry)>,
+    entries: VecDeque<Held>,
     first: u64,
     end_offset: u64,
 }
@@ -101,35 +110,50 @@ impl Log {
     /// Cost of all entries before `number`; entries that are gone count as the first one held.
     pub(super) fn offset(&self, number: u64) -> u64 {
         let index = number.saturating_sub(self.first) as usize;
-        self.entries.get(index).map_or(self.end_offset, |(offset, _)| *offset)
+        self.entries.get(index).map_or(self.end_offset, |held| held.offset)
     }
 
     /// The entry `number`, if it is held.
     #[inline]
     pub(super) fn get(&self, number: u64) -> Option<&Entry> {
         let index = usize::try_from(number.checked_sub(self.first)?).ok()?;
-        self.entries.get(index).map(|(_, entry)| entry)
+        self.entries.get(index).map(|held| &held.entry)
+    }
+
+    /// Forgets everything and goes on at `first`. Offsets go on where they were.
+    pub(super) fn jump(&mut self, first: u64) {
+        self.entries.clear();
+        self.first = first;
     }
 
     pub(super) fn push(&mut self, entry: Entry) {
         let offset = self.end_offset;
         self.end_offset += entry.cost() as u64;
-        self.entries.push_back((offset, entry));
+        self.entries.push_back(Held { offset, by: None, entry });
     }
 
-    pub(super) fn pop(&mut self) -> Option<(u64, Entry)> {
-        let (_, entry) = self.entries.pop_front()?;
+    /// The entry `number`, if it is held, was replaced by a later one.
+    pub(super) fn replace(&mut self, number: u64, by: u64) {
+        let index = number.checked_sub(self.first).and_then(|index| usize::try_from(index).ok());
+        if let Some(held) = index.and_then(|index| self.entries.get_mut(index)) {
+            held.by = NonZeroU64::new(by);
+        }
+    }
+
+    /// Forgets the oldest entry: its number, and of the one that replaced it.
+    pub(super) fn pop(&mut self) -> Option<(u64, Entry, Option<u64>)> {
+        let Held { by, entry, .. } = self.entries.pop_front()?;
         let number = self.first;
         self.first += 1;
         if self.entries.is_empty() {
             self.entries.shrink_to(64);
         }
-        Some((number, entry))
+        Some((number, entry, by.map(NonZeroU64::get)))
     }
 
     pub(super) fn iter(&self) -> impl DoubleEndedIterator<Item = (u64, &Entry)> {
         let first = self.first;
-        self.entries.iter().enumerate().map(move |(i, (_, entry))| (first + i as u64, entry))
+        self.entries.iter().enumerate().map(move |(i, held)| (first + i as u64, &held.entry))
     }
 
     /// The number of the `count`th message from the end, notices not counted; the first one held

@@ -2,7 +2,8 @@
 
 use crate::engine::ConnId;
 use crate::fanout::exchange::{At, Effect, Exchange, Receiver, State, Sub, receiver, wake};
-use crate::fanout::home::{Join, Letter, Member, Opening, begin, home_of};
+use crate::fanout::home::{Join, Member, Opening, begin, home_of};
+use crate::fanout::mail::Letter;
 use crate::fanout::{Draft, Label, Refusal, Reply, Start};
 use alloc::collections::{BTreeMap, VecDeque};
 use bytes::Bytes;
@@ -45,13 +46,16 @@ impl Exchange {
             return Err(Refusal::TooManySubscriptions);
         }
         let home = home_of(topic, at.place);
+        if self.is_jammed(home) {
+            return Err(Refusal::Busy);
+        }
         self.joins += 1;
         let number = self.joins;
         let join = Join { topic: topic.clone(), conn, number, label, came };
         let result = if home == at.place.index {
             Some(self.admit(at, home, join))
         } else {
-            self.effects.push(Effect::Mail(home, Letter::Join(join)));
+            self.ask(at.place, home, Letter::Join(join));
             None
         };
         if let Some(Err(why)) = result {
@@ -68,6 +72,7 @@ impl Exchange {
             member: true,
             until: u64::MAX,
             asked: false,
+            cut: false,
             went,
         };
         if let Some(receiver) = self.receiver(conn) {
@@ -136,8 +141,8 @@ impl Exchange {
             let topic = Bytes::copy_from_slice(topic);
             return self.effects.push(Effect::Post(conn, Reply::Left { topic }));
         };
-        let topic = self.topics[index as usize].as_ref().expect("a topic that has a name");
-        sub.until = topic.log.next();
+        let topic = self.topics[index as usize].as_mut().expect("a topic that has a name");
+        sub.end(topic);
         if let State::Waiting(place) = sub.state {
             sub.state = State::Ready;
             receiver.ready.push_back(index);
@@ -150,10 +155,10 @@ impl Exchange {
     pub fn finish(&mut self, at: At, conn: ConnId) {
         for index in self.sub_indices(conn) {
             self.say_goodbye(at, conn, index);
-            let next = self.topic(index).log.next();
-            let Some(receiver) = receiver(&mut self.receivers, conn) else { return };
+            let (topics, receivers) = self.parts();
+            let Some(receiver) = receiver(receivers, conn) else { return };
             let Some(sub) = receiver.subs.get_mut(&index) else { continue };
-            sub.until = next;
+            sub.end(topics[index as usize].as_mut().expect("a topic with a receiver"));
             let done = !matches!(sub.state, State::Ready) && !sub.asked;
             if done {
                 self.drop_sub(conn, index);
@@ -204,12 +209,8 @@ impl Exchange {
     ) -> Result<Reply, Refusal> {
         // Everyone here may have left in the meantime.
         let index = *self.names.get(name).ok_or(Refusal::NotMember)?;
-        let topic = self.topics[index as usize].as_mut().expect("a topic that has a name");
         if let Some(seed) = opening.seed {
-            let before = topic.bytes();
-            topic.plant(opening.life, seed);
-            self.bytes = self.bytes + topic.bytes() - before;
-            self.rouse(index);
+            self.plant(index, opening.life, seed);
         }
         let topic = self.topics[index as usize].as_ref().expect("a topic that has a name");
         let receiver = receiver(&mut self.receivers, conn).ok_or(Refusal::NotMember)?;
@@ -218,12 +219,18 @@ impl Exchange {
         if of != number {
             return Err(Refusal::NotMember);
         }
-        let (cursor, lost) = begin(topic, start);
-        let end = topic.log.next();
+        let (cursor, lost) = begin(topic, start, opening.next);
+        let end = topic.log.next().min(opening.next);
+        // What is gone since it is a member is a loss like any later one; what was gone before it
+        // came back lies before the place where it goes on.
+        let next = match (start, lost) {
+            (Start::Next | Start::Last(_), Some(lost)) => lost.from,
+            _ => cursor,
+        };
         sub.cursor = cursor;
         sub.state = State::Joined;
         let (topic, life, members) = (name.clone(), opening.life, opening.members);
-        Ok(Reply::Joined { topic, life, next: cursor, end, lost, members })
+        Ok(Reply::Joined { topic, life, next, end, lost, members })
     }
 
     /// Tells the home that a member is gone, once.
@@ -237,7 +244,7 @@ impl Exchange {
         let home = home_of(&topic, at.place);
         if home != at.place.index {
             let leave = Letter::Leave { topic, conn, went, answer };
-            return self.effects.push(Effect::Mail(home, leave));
+            return self.ask(at.place, home, leave);
         }
         self.dismiss(at, Member { engine: home, conn }, &topic, went);
         if answer {
@@ -253,6 +260,9 @@ impl Exchange {
         let topic = self.topics[index as usize].as_mut().expect("a topic with a receiver");
         topic.local -= 1;
         topic.alarms.remove(&(sub.alarm, conn.slot));
+        if sub.is_ending() && !sub.cut {
+            topic.remove_end(sub.until);
+        }
         let unused = topic.local == 0;
         if let State::Waiting(place) = sub.state {
             self.unwait(index, place);

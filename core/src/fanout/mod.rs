@@ -22,30 +22,41 @@
 //! # Several engines
 //! A topic has a home among the engines of a service ([`Place`]), found by its name; the home
 //! gives out sequence numbers. Engines with receivers keep a copy of the log, fed by mail, whose
-//! payloads are shared. So all receivers hear one order whatever thread serves them. Mail towards
-//! a home is bounded by [`Config::window`].
+//! payloads are shared. So all receivers hear one order whatever thread serves them. What two
+//! engines have under way to each other is bounded by [`Config::window`], and neither waits for
+//! the other: requests are held back or refused, messages stay in the log, and an engine that
+//! falls out of it is given the log anew, with a gap that its receivers are told of.
+//!
+//! # Several processes
+//! With a [`Bridge`] beside the engines the order is a broker's, and other processes hear it too.
 //!
 //! | held | bound |
 //! |---|---|
 //! | logs | [`Config::log_bytes`] each, [`Config::total_bytes`] in all |
 //! | a receiver | its outbox: [`Config::fill`] and one message; [`Config::subscriptions`] positions |
+//! | mail between two engines, each way | [`Config::window`] of requests and of what is told, each with one log or roster more; twice as much of requests for connections that open |
 //! | on disk | [`Config::spill_bytes`] for each receiver |
 
+mod bridge;
 mod exchange;
 mod feed;
 mod home;
 mod log;
+mod mail;
 mod members;
 mod pull;
 mod spill;
+mod stats;
 mod topic;
 mod upkeep;
 
+pub use bridge::{Bridge, Mark, Outgoing, Redraft};
 pub use exchange::{At, Exchange, Published, with};
 pub use feed::Feed;
 pub use log::Entry;
 pub use pull::Pulled;
 pub use spill::{OpenSpill, SpillDone, SpillError, SpillFile, SpillJob};
+pub use stats::Stats;
 
 use crate::conn::Limits;
 use crate::guard::OutGateConfig;
@@ -81,7 +92,8 @@ pub struct Config {
     /// below [`Limits::output_high`](crate::conn::Limits::output_high), so that a receiver who is
     /// slow to read may still send. Default 32 KiB.
     pub fill: usize,
-    /// When a receiver counts as slow. Default [`OutGateConfig::CHAT`].
+    /// When a receiver counts as slow; a soft mark above the hard one counts as that. Default
+    /// [`OutGateConfig::CHAT`].
     pub slow: OutGateConfig,
     /// The fate of slow receivers: the first pattern that matches the topic's name. A pattern is
     /// a name, or the beginning of names followed by `*`.
@@ -95,7 +107,7 @@ pub struct Config {
     pub log_bytes: usize,
     /// Bytes all topics of this engine keep at most. Default 64 MiB.
     pub total_bytes: usize,
-    /// Keys remembered in a coalescing topic. Default 1,024.
+    /// Keys remembered in a coalescing topic, 1 at least. Default 1,024.
     pub keys: usize,
     /// Topics whose home is this engine. Default 4,096.
     pub topics: usize,
@@ -109,10 +121,18 @@ pub struct Config {
     pub spill_bytes: u64,
     /// Where that disk is. Without it receivers of topics that spill are kicked. Default none.
     pub spill: Option<OpenSpill>,
-    /// Bytes published towards each other engine that it has not confirmed. Default 1 MiB.
+    /// Bytes under way to each other engine that it has not answered or confirmed, a letter
+    /// counting for 256 beside its payload. Default 1 MiB.
     pub window: usize,
     /// Unix time at the host's tick 0, in milliseconds.
     pub unix_ms: u64,
+    /// Whether topics are shared with other processes: the host has a [`Bridge`] beside the
+    /// engines. Default no.
+    pub bridged: bool,
+    /// Differs between processes that share topics. Default 0.
+    pub process: u64,
+    /// How a topic says what its link to other processes does: the protocol's to set.
+    pub mark: fn(&[u8], Mark) -> Draft,
 }
 
 impl Default for Config {
@@ -134,6 +154,9 @@ impl Default for Config {
             spill: None,
             window: 1 << 20,
             unix_ms: 0,
+            bridged: false,
+            process: 0,
+            mark: |_, _| Draft { notice: true, ..Draft::default() },
         }
     }
 }
@@ -255,6 +278,10 @@ pub enum Refusal {
     AlreadyMember = 6,
     /// A field breaks its limit.
     BadField = 7,
+    /// The server is too busy at the moment.
+    Busy = 8,
+    /// There is no link to the other servers.
+    Unlinked = 9,
 }
 
 impl Refusal {
@@ -269,6 +296,8 @@ impl Refusal {
             Self::NotMember => "not a member of this topic",
             Self::AlreadyMember => "already a member of this topic",
             Self::BadField => "a field breaks its limit",
+            Self::Busy => "too busy: try again",
+            Self::Unlinked => "no link to the other servers: not said, try again",
         }
     }
 }
@@ -338,6 +367,8 @@ pub enum Reply {
         /// The first names, in their order.
         labels: Vec<Label>,
     },
+    /// What the engines of the service hold.
+    Stats(Stats),
     /// Its name in a topic is now another connection's, of the same owner.
     Displaced {
         /// The topic.
@@ -352,7 +383,7 @@ pub struct Message(pub(crate) Kind);
 #[derive(Debug)]
 pub(crate) enum Kind {
     Reply(Reply),
-    Letter(home::Letter),
+    Letter(mail::Letter),
 }
 
 impl Message {
@@ -360,7 +391,7 @@ impl Message {
     #[must_use]
     pub fn joins(&self) -> Option<&[u8]> {
         match &self.0 {
-            Kind::Letter(home::Letter::Join(join)) => Some(join.topic()),
+            Kind::Letter(mail::Letter::Join(join)) => Some(join.topic()),
             _ => None,
         }
     }

@@ -134,7 +134,16 @@ impl Exchange {
             };
             loop {
                 let limit = sub.until;
-                match topic.next(sub.cursor, sub.behind) {
+                if sub.cut && sub.cursor < limit {
+                    let (from, why) = (sub.cursor, Why::Gone);
+                    style.lost(&mut notice, &topic.name, Lost { from, count: limit - from, why });
+                    out.put(&notice);
+                    notice.clear();
+                    sub.cursor = limit;
+                }
+                // What came after it left replaces nothing for it.
+                let thin = sub.behind && !sub.is_ending();
+                match topic.next(sub.cursor, thin) {
                     _ if sub.cursor >= limit => {
                         if sub.asked {
                             style.left(&mut notice, &topic.name);
@@ -169,11 +178,11 @@ impl Exchange {
                         sub.cursor = number + 1;
                     }
                     Next::Lost(lost) => {
-                        let count = lost.count.min(limit - lost.from);
-                        style.lost(&mut notice, &topic.name, Lost { count, ..lost });
+                        let lost = topic.lost_before(limit, lost);
+                        style.lost(&mut notice, &topic.name, lost);
                         out.put(&notice);
                         notice.clear();
-                        sub.cursor = lost.from + count;
+                        sub.cursor = lost.from + lost.count;
                     }
                 }
             }
@@ -240,6 +249,7 @@ impl Exchange {
         for index in &receiver.ready {
             if let Some(topic) = topics[*index as usize].as_mut()
                 && let Some(sub) = receiver.subs.get_mut(index)
+                && !sub.cut
             {
                 f(topic, sub);
             }

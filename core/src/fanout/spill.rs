@@ -66,6 +66,8 @@ pub(super) struct Spill {
     batches: VecDeque<(u64, u32)>,
     end: u64,
     pub(super) working: bool,
+    /// The job under way is about what was forgotten.
+    stale: bool,
 }
 
 impl Spill {
@@ -101,9 +103,17 @@ impl Spill {
         Some(self.job(at, Work::Read(len), None))
     }
 
+    /// Nothing on disk is needed.
+    pub(super) fn forget(&mut self) {
+        *self = Self { working: self.working, stale: self.working, ..Self::default() };
+    }
+
     /// A job is done; what it read, if it was a read.
     pub(super) fn done(&mut self, done: SpillDone) -> Result<Option<Bytes>, SpillError> {
         self.working = false;
+        if core::mem::take(&mut self.stale) {
+            return Ok(None);
+        }
         self.file = done.file;
         let read = done.result?;
         if read.is_some() {

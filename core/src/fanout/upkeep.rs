@@ -3,6 +3,7 @@
 use crate::fanout::Exchange;
 use crate::fanout::exchange::{Receiver, Sub};
 use crate::fanout::home::Home;
+use crate::fanout::stats::Counting;
 use crate::fanout::topic::Topic;
 use crate::tick::Tick;
 use alloc::vec::Vec;
@@ -49,7 +50,7 @@ impl Exchange {
         self.names.len()
     }
 
-    /// Bytes held: logs, positions, members.
+    /// Bytes held: logs, positions, members, mail that is under way.
     #[must_use]
     pub fn footprint(&self) -> usize {
         let subs: usize = self.receivers.iter().flatten().map(|r| r.subs.len()).sum();
@@ -58,6 +59,8 @@ impl Exchange {
             + self.receivers.capacity() * size_of::<Option<Receiver>>()
             + subs * 2 * size_of::<(u32, Sub)>()
             + self.homes.values().map(Home::footprint).sum::<usize>()
+            + self.mail()
+            + self.counting.len() * 2 * size_of::<Counting>()
     }
 
     /// A topic without local receivers that nobody needs any more.

@@ -1,6 +1,7 @@
 //! Many frames in one call, as plain data: for callers that pay per call (C, Python).
 
-use super::{FrameError, Framing, Meta, Step};
+use super::walk::{Found, Walk};
+use super::{FrameError, Framing, Meta};
 
 /// Where one frame is, relative to the buffer that was given.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -63,39 +64,33 @@ pub fn batch<F: Framing>(
     buf: &[u8],
     out: &mut [FrameRef],
 ) -> Batch {
-    let mut ahead = F::Lookahead::default();
+    let mut walk = Walk::new(framing, state, buf);
     let mut done = Batch::default();
-    while done.count < out.len() {
-        let start = done.consumed;
-        if let Some(frame) = framing.glance(state, &mut ahead, buf, start)
-            && let Some(place) = out.get_mut(done.count)
-        {
-            done.consumed += frame.consumed;
-            done.count += 1;
-            let (payload, len) = (start + frame.payload.start, frame.payload.len());
-            *place = FrameRef { start, payload, len, end: done.consumed, meta: frame.meta };
-            continue;
-        }
-        match framing.step_in(state, &mut ahead, buf, start) {
-            Step::Frame { payload, meta, consumed } => {
-                done.consumed += consumed;
-                if let Some(place) = out.get_mut(done.count) {
-                    let (len, end) = (payload.len(), done.consumed);
-                    *place = FrameRef { start, payload: start + payload.start, len, end, meta };
+    let mut places = out.iter_mut();
+    while !places.as_slice().is_empty() {
+        let found = match walk.glance(framing) {
+            Some(found) => found,
+            None => match walk.look(framing, state) {
+                Found::Frame(found) => found,
+                Found::Need(more) => {
+                    done.need = more.get();
+                    break;
                 }
-                done.count += 1;
-            }
-            Step::Skip { consumed } => done.consumed += consumed,
-            Step::Need(more) => {
-                done.need = more.get();
-                break;
-            }
-            Step::Error { error, consumed } => {
-                done.consumed += consumed;
-                done.error = Some(error);
-                break;
-            }
+                Found::Error(error) => {
+                    done.error = Some(error);
+                    break;
+                }
+            },
+        };
+        if let Some(place) = places.next() {
+            let end = buf.len() - found.rest.len();
+            let start = end - found.bytes.len();
+            let (payload, len) = (start + found.start, found.payload.len());
+            *place = FrameRef { start, payload, len, end, meta: found.meta };
+            done.count += 1;
         }
     }
+    walk.leave(framing, state);
+    done.consumed = walk.consumed();
     done
 }

@@ -1,16 +1,15 @@
 //! CRC-32C (Castagnoli): reflected polynomial 0x82F63B78, all ones in and out. RFC 3720, B.4.
 //!
-//! With the feature `std`, long runs go to the `crc-fast` crate, which picks the CPU's
-//! instructions and cannot be built without std. For the dozen bytes of a header, finding out what
-//! the CPU can do costs more than the checksum: there, and without the feature, a table walk of
-//! sixteen bytes a step; or the CPU's own instruction, where the program is compiled for such CPUs
-//! only (`-C target-cpu=x86-64-v2`). `docs/benchmarks.md` has the numbers.
+//! Short runs go to the CPU's own instruction where there is one (SSE 4.2, found out at run time
+//! with the feature `std`), else to a table walk of sixteen bytes a step. With `std`, long runs go
+//! to the `crc-fast` crate, which cannot be built without.
 
+use super::cpu::Cpu;
 use super::track::examined;
 
 /// From this many bytes on the crate is faster.
 #[cfg(feature = "std")]
-const LONG: usize = if cfg!(target_feature = "sse4.2") { 256 } else { 64 };
+const LONG: usize = 256;
 
 /// CRC-32C of `bytes`.
 ///
@@ -24,10 +23,27 @@ pub fn crc32c(bytes: &[u8]) -> u32 {
 }
 
 /// CRC-32C of what `crc` is the CRC of, followed by `bytes`.
-#[inline(always)]
+#[inline]
 #[must_use]
 pub fn crc32c_append(crc: u32, bytes: &[u8]) -> u32 {
     examined(bytes.len());
+    append(
+        crc,
+        bytes,
+        #[inline(always)]
+        |register, bytes| {
+            #[cfg(target_arch = "x86_64")]
+            if let Some(sse) = Cpu::detect().0.as_sse4_2() {
+                return by_instruction(sse, register, bytes);
+            }
+            by_table(register, bytes)
+        },
+    )
+}
+
+/// [`crc32c_append`] with a function for short runs, which takes and gives the bare register.
+#[inline(always)]
+pub(super) fn append(crc: u32, bytes: &[u8], short: impl Fn(u32, &[u8]) -> u32) -> u32 {
     #[cfg(feature = "std")]
     if bytes.len() >= LONG {
         return long(crc, bytes);
@@ -44,11 +60,38 @@ fn long(crc: u32, bytes: &[u8]) -> u32 {
     digest.finalize() as u32
 }
 
+#[cfg(target_arch = "x86_64")]
+fearless_simd::kernel!(
+    fn by_instruction(sse: Sse4_2, register: u32, bytes: &[u8]) -> u32 {
+        by_sse(register, bytes)
+    }
+);
+
+/// The register after `bytes`, for code that is compiled for CPUs with the instruction.
+#[cfg(target_arch = "x86_64")]
+#[inline]
+#[target_feature(enable = "sse4.2")]
+pub(super) fn by_sse(register: u32, bytes: &[u8]) -> u32 {
+    use core::arch::x86_64::{_mm_crc32_u8, _mm_crc32_u32, _mm_crc32_u64};
+    let (words, rest) = bytes.as_chunks::<8>();
+    let mut register = u64::from(register);
+    for word in words {
+        register = _mm_crc32_u64(register, u64::from_le_bytes(*word));
+    }
+    let mut register = register as u32;
+    let (words, rest) = rest.as_chunks::<4>();
+    for word in words {
+        register = _mm_crc32_u32(register, u32::from_le_bytes(*word));
+    }
+    for &byte in rest {
+        register = _mm_crc32_u8(register, byte);
+    }
+    register
+}
+
 /// `TABLES[k][b]` is the register after the byte `b` and `k` zero bytes.
-#[cfg(not(all(target_arch = "x86_64", target_feature = "sse4.2")))]
 static TABLES: [[u32; 256]; 16] = tables();
 
-#[cfg(not(all(target_arch = "x86_64", target_feature = "sse4.2")))]
 const fn tables() -> [[u32; 256]; 16] {
     let mut tables = [[0; 256]; 16];
     let mut byte = 0;
@@ -76,24 +119,9 @@ const fn tables() -> [[u32; 256]; 16] {
     tables
 }
 
-/// The register after `bytes`, by the CPU's instruction: only where the whole program is compiled
-/// for a CPU that has it.
-#[cfg(all(target_arch = "x86_64", target_feature = "sse4.2"))]
-#[inline(always)]
-fn short(register: u32, bytes: &[u8]) -> u32 {
-    let (words, rest) = bytes.as_chunks::<8>();
-    let step = |crc, word: &[u8; 8]| safe_arch::crc32_u64(crc, u64::from_le_bytes(*word));
-    let register = words.iter().fold(u64::from(register), step) as u32;
-    let (words, rest) = rest.as_chunks::<4>();
-    let step = |crc, word: &[u8; 4]| safe_arch::crc32_u32(crc, u32::from_le_bytes(*word));
-    let register = words.iter().fold(register, step);
-    rest.iter().fold(register, |crc, &byte| safe_arch::crc32_u8(crc, byte))
-}
-
 /// The register after `bytes`.
-#[cfg(not(all(target_arch = "x86_64", target_feature = "sse4.2")))]
 #[inline(always)]
-fn short(mut register: u32, bytes: &[u8]) -> u32 {
+pub(super) fn by_table(mut register: u32, bytes: &[u8]) -> u32 {
     let (blocks, rest) = bytes.as_chunks::<16>();
     for block in blocks {
         register = advance(register, block);
@@ -113,7 +141,6 @@ fn short(mut register: u32, bytes: &[u8]) -> u32 {
 }
 
 /// The register after `N` bytes (at least four), all looked up at once.
-#[cfg(not(all(target_arch = "x86_64", target_feature = "sse4.2")))]
 #[inline(always)]
 fn advance<const N: usize>(register: u32, block: &[u8; N]) -> u32 {
     let mut mixed = *block;
@@ -154,7 +181,7 @@ mod tests {
         ) {
             let crc = bitwise(&bytes);
             prop_assert_eq!(crc32c(&bytes), crc);
-            prop_assert_eq!(!short(!0, &bytes), crc);
+            prop_assert_eq!(!by_table(!0, &bytes), crc);
             #[cfg(feature = "std")]
             prop_assert_eq!(long(0, &bytes), crc);
             let (front, back) = bytes.split_at(cut.min(bytes.len()));

@@ -122,3 +122,29 @@ fn resp_and_http_are_walked_once() {
     ];
     linear("chunks", &Http::requests(), &chunks.concat(), 3.0);
 }
+
+/// Who takes one frame and leaves the rest (back-pressure, one frame a call) throws away what was
+/// found ahead: that must not be much, and not more where there is more to find.
+#[test]
+fn one_frame_at_a_time_costs_one_frame() {
+    fn most<F: Framing>(codec: &F, mut stream: &[u8]) -> u64 {
+        let mut state = F::State::default();
+        let mut most = 0;
+        while !stream.is_empty() {
+            EXAMINED.set(0);
+            let mut it = super::frames(codec, &mut state, stream);
+            assert!(matches!(it.next(), Some(Ok(_))));
+            stream = stream.get(it.consumed()..).unwrap_or_default();
+            most = most.max(EXAMINED.get());
+        }
+        most
+    }
+    use super::{Encode, Meta};
+    let mut wire = Vec::new();
+    for _ in 0..100 {
+        Tlv::new(N).encode(Meta::default(), b"sixteen bytes...", &mut wire).expect("fits");
+    }
+    assert!(most(&Tlv::new(N), &wire) <= 36);
+    assert!(most(&Lines::lf(N), &b"fifteen bytes..\n".repeat(100)) <= 64);
+    assert!(most(&LengthPrefix::u32_be(N), &b"\0\0\0\x05hello".repeat(100)) <= 9);
+}

@@ -62,13 +62,19 @@ impl Framing for Fixed {
     }
 
     #[inline(always)]
-    fn glance(&self, state: &mut State, _: &mut (), block: &[u8], from: usize) -> Option<Glance> {
-        if block.len().saturating_sub(from) < self.len {
-            return None;
-        }
-        state.pos += self.len as u64;
-        let payload = Span { start: 0, end: self.len };
-        Some(Glance { payload, meta: Meta::default(), consumed: self.len })
+    fn fresh(&self, _: &State) -> bool {
+        true
+    }
+
+    #[inline(always)]
+    fn glance<'a>(&self, _: &mut (), _: &'a [u8], avail: &'a [u8]) -> Option<Glance<'a>> {
+        let (bytes, rest) = avail.split_at_checked(self.len)?;
+        Some(Glance { bytes, payload: bytes, start: 0, meta: Meta::default(), rest })
+    }
+
+    #[inline(always)]
+    fn glanced(&self, state: &mut State, position: u64) {
+        state.pos = position;
     }
 
     fn finish(&self, _: &State, rest: &[u8]) -> Eof {

@@ -1,18 +1,21 @@
 //! All frames of one buffer.
 
-use super::{Frame, FrameError, Framing, Step};
+use super::walk::{Found, Walk};
+use super::{Frame, FrameError, Framing};
 
 /// The frames at the front of `buf`, borrowed from it, with the errors between them.
 ///
 /// `state` belongs to the stream and `buf` starts at its first unconsumed byte. The iterator ends
 /// where more bytes are needed or after a fatal error; then drop [`Frames::consumed`] bytes.
 /// Work is linear in the bytes; nothing is allocated.
+#[inline]
 pub fn frames<'a, 'b, F: Framing>(
     framing: &'a F,
     state: &'a mut F::State,
     buf: &'b [u8],
 ) -> Frames<'a, 'b, F> {
-    Frames { framing, state, buf, at: 0, ahead: F::Lookahead::default(), failed: false }
+    let walk = Walk::new(framing, state, buf);
+    Frames { framing, state, walk, needed: 0, ended: false }
 }
 
 /// Iterator of [`frames`].
@@ -20,17 +23,23 @@ pub fn frames<'a, 'b, F: Framing>(
 pub struct Frames<'a, 'b, F: Framing> {
     framing: &'a F,
     state: &'a mut F::State,
-    buf: &'b [u8],
-    at: usize,
-    ahead: F::Lookahead,
-    failed: bool,
+    walk: Walk<'b, F::Lookahead>,
+    needed: usize,
+    ended: bool,
 }
 
 impl<F: Framing> Frames<'_, '_, F> {
     /// Bytes of the buffer that are done with.
     #[must_use]
     pub fn consumed(&self) -> usize {
-        self.at
+        self.walk.consumed()
+    }
+
+    /// Once the iterator has ended: at least this many more bytes must arrive before there can be
+    /// another item. Zero before that, and after a fatal error.
+    #[must_use]
+    pub fn needed(&self) -> usize {
+        self.needed
     }
 }
 
@@ -39,63 +48,24 @@ impl<'b, F: Framing> Iterator for Frames<'_, 'b, F> {
 
     #[inline(always)]
     fn next(&mut self) -> Option<Self::Item> {
-        let at = self.framing.position(self.state);
-        let glance = self.framing.glance(self.state, &mut self.ahead, self.buf, self.at);
-        if let Some(frame) = glance
-            && let Some(bytes) = self.buf.get(self.at..self.at + frame.consumed)
-        {
-            self.at += frame.consumed;
-            return Some(Ok(Frame {
-                at,
-                bytes,
-                payload: frame.payload.of(bytes),
-                meta: frame.meta,
-            }));
+        if let Some(found) = self.walk.glance(self.framing) {
+            self.walk.settle(self.framing, self.state);
+            return Some(Ok(self.walk.frame(&found)));
         }
-        if self.failed {
+        if self.ended {
             return None;
         }
-        let ahead = core::mem::take(&mut self.ahead);
-        let slow = slow(self.framing, self.state, ahead, self.buf, self.at);
-        self.ahead = slow.ahead;
-        self.at = slow.at;
-        self.failed = matches!(slow.item, Some(Err(error)) if error.fatal);
-        slow.item
-    }
-}
-
-/// What [`slow`] gives back. All of it goes in and out by value, so that the iterator itself never
-/// has to be in memory.
-struct Slow<'b, L> {
-    ahead: L,
-    at: usize,
-    item: Option<Result<Frame<'b>, FrameError>>,
-}
-
-#[inline(never)]
-fn slow<'b, F: Framing>(
-    framing: &F,
-    state: &mut F::State,
-    mut ahead: F::Lookahead,
-    buf: &'b [u8],
-    mut at: usize,
-) -> Slow<'b, F::Lookahead> {
-    let item = loop {
-        let rest = buf.get(at..).unwrap_or_default();
-        let position = framing.position(state);
-        match framing.step_in(state, &mut ahead, buf, at) {
-            Step::Frame { payload, meta, consumed } => {
-                at += consumed;
-                let (bytes, payload) = (rest.get(..consumed).unwrap_or_default(), payload.of(rest));
-                break Some(Ok(Frame { at: position, bytes, payload, meta }));
+        match self.walk.look(self.framing, self.state) {
+            Found::Frame(found) => Some(Ok(self.walk.frame(&found))),
+            Found::Error(error) => {
+                self.ended = error.fatal;
+                Some(Err(error))
             }
-            Step::Skip { consumed } => at += consumed,
-            Step::Need(_) => break None,
-            Step::Error { error, consumed } => {
-                at += consumed;
-                break Some(Err(error));
+            Found::Need(more) => {
+                self.ended = true;
+                self.needed = more.get();
+                None
             }
         }
-    };
-    Slow { ahead, at, item }
+    }
 }

@@ -3,6 +3,7 @@
 use alloc::vec::Vec;
 use core::ops::ControlFlow;
 
+use super::walk::{Found, Walk};
 use super::{Eof, Frame, FrameError, Framing, Step};
 
 /// The least that is copied of a chunk when a frame began in an earlier one.
@@ -66,43 +67,32 @@ impl<F: Framing> Joiner<F> {
                 ControlFlow::Break(taken) => return taken,
             }
         }
-        let mut ahead = F::Lookahead::default();
+        let rest = chunk.get(used..).unwrap_or_default();
+        let mut walk = Walk::new(&self.framing, &self.state, rest);
         loop {
-            let at = self.framing.position(&self.state);
-            let glance = self.framing.glance(&mut self.state, &mut ahead, chunk, used);
-            if let Some(frame) = glance
-                && let Some(bytes) = chunk.get(used..used + frame.consumed)
-            {
-                used += frame.consumed;
-                let payload = frame.payload.of(bytes);
-                if each(Ok(Frame { at, bytes, payload, meta: frame.meta })).is_break() {
-                    return used;
-                }
-                continue;
-            }
-            let rest = chunk.get(used..).unwrap_or_default();
-            let mut later = core::mem::take(&mut ahead);
-            let step = self.framing.step_in(&mut self.state, &mut later, chunk, used);
-            ahead = later;
-            match step {
-                Step::Frame { payload, meta, consumed } => {
-                    let bytes = rest.get(..consumed).unwrap_or_default();
-                    used += consumed;
-                    if each(Ok(Frame { at, bytes, payload: payload.of(rest), meta })).is_break() {
-                        return used;
-                    }
-                }
-                Step::Skip { consumed } => used += consumed,
-                Step::Need(more) => {
+            let mut found = match walk.look(&self.framing, &mut self.state) {
+                Found::Frame(found) => found,
+                Found::Need(more) => {
                     self.needed = more.get();
-                    self.keep(rest);
+                    self.keep(walk.rest());
                     return chunk.len();
                 }
-                Step::Error { error, consumed } => {
-                    used += consumed;
+                Found::Error(error) => {
                     if self.give(error, &mut each).is_break() {
-                        return used;
+                        return chunk.len() - walk.rest().len();
                     }
+                    continue;
+                }
+            };
+            // A loop of its own: it need not carry what only a look changes.
+            loop {
+                if each(Ok(walk.frame(&found))).is_break() {
+                    walk.leave(&self.framing, &mut self.state);
+                    return chunk.len() - walk.rest().len();
+                }
+                match walk.glance(&self.framing) {
+                    Some(next) => found = next,
+                    None => break,
                 }
             }
         }

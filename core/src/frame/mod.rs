@@ -62,6 +62,7 @@
 
 mod batch;
 pub mod bytes;
+mod cpu;
 mod crc;
 mod encode;
 mod error;
@@ -78,6 +79,7 @@ pub mod resp;
 mod scan;
 pub mod tlv;
 mod track;
+pub(crate) mod walk;
 
 use core::fmt::Debug;
 use core::num::NonZeroUsize;
@@ -99,7 +101,7 @@ pub trait Framing {
     type State: Copy + Default + Eq + Debug;
 
     /// What a walk over one contiguous block may remember about *that block* (search results a
-    /// step already paid for). Start each block with the default.
+    /// step already paid for, frames already checked). Start each block with the default.
     type Lookahead: Default + Debug;
 
     /// Looks at the front of the stream and says what is there.
@@ -111,37 +113,49 @@ pub trait Framing {
     /// Work is bounded by the bytes not seen before, plus a constant.
     fn step(&self, state: &mut Self::State, avail: &[u8]) -> Step;
 
-    /// [`step`](Framing::step) on `block[from..]` for a caller that walks one block in place.
+    /// [`step`](Framing::step) for a caller that walks one block in place: `avail` is the block
+    /// from the first byte not yet consumed to its end, so that its length tells where it is.
     ///
     /// Gives exactly what `step` gives; `ahead` only saves searching the block again.
     #[inline(always)]
-    fn step_in(
-        &self,
-        state: &mut Self::State,
-        ahead: &mut Self::Lookahead,
-        block: &[u8],
-        from: usize,
-    ) -> Step {
+    fn step_in(&self, state: &mut Self::State, ahead: &mut Self::Lookahead, avail: &[u8]) -> Step {
         let _ = ahead;
-        self.step(state, block.get(from..).unwrap_or_default())
+        self.step(state, avail)
     }
 
-    /// The frame at `block[from..]`, if it is whole and good and nothing unusual stands before
-    /// it. `None` says nothing at all: ask [`step_in`](Framing::step_in).
-    ///
-    /// A walk asks this first. It is the part of a step that is worth inlining: its result stays
-    /// in registers, where a [`Step`] would go through memory, and for small frames that costs
-    /// more than reading them.
+    /// Whether a frame begins here and nothing is to be settled before it, so that
+    /// [`glance`](Framing::glance) may be asked. It stays so until the next step.
     #[inline(always)]
-    fn glance(
+    fn fresh(&self, state: &Self::State) -> bool {
+        let _ = state;
+        false
+    }
+
+    /// The frame at the front of `avail`, if it is whole and good and nothing unusual about it.
+    /// `None` says nothing at all: ask [`step_in`](Framing::step_in). Of no bytes it is `None`.
+    ///
+    /// `block` is all of the block that the walk is in, of which `avail` is the tail (or empty):
+    /// what is loaded at a place that is counted from there need not wait for the frames before.
+    ///
+    /// A walk asks this first. It is the part of a step that is worth inlining: it neither reads
+    /// nor writes the state, and its result stays in registers, where a [`Step`] would go through
+    /// memory. For small frames that costs more than reading them.
+    #[inline(always)]
+    fn glance<'a>(
         &self,
-        state: &mut Self::State,
         ahead: &mut Self::Lookahead,
-        block: &[u8],
-        from: usize,
-    ) -> Option<Glance> {
-        let _ = (state, ahead, block, from);
+        block: &'a [u8],
+        avail: &'a [u8],
+    ) -> Option<Glance<'a>> {
+        let _ = (ahead, block, avail);
         None
+    }
+
+    /// The frames that [`glance`](Framing::glance) gave are consumed: the first byte not consumed
+    /// is at this absolute offset.
+    #[inline(always)]
+    fn glanced(&self, state: &mut Self::State, position: u64) {
+        let _ = (state, position);
     }
 
     /// Judges the end of input: `rest` are the bytes left after the last step (which said
@@ -189,22 +203,27 @@ pub enum Step {
     },
 }
 
-/// A frame that [`Framing::glance`] saw; the parts of [`Step::Frame`].
+/// A frame that [`Framing::glance`] saw.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Glance {
-    /// The message inside the frame, relative to where the frame begins.
-    pub payload: Span,
+pub struct Glance<'a> {
+    /// The whole frame.
+    pub bytes: &'a [u8],
+    /// The message inside it.
+    pub payload: &'a [u8],
+    /// Where in the frame the message begins.
+    pub start: usize,
     /// What the header or terminator said besides the length.
     pub meta: Meta,
-    /// The whole frame.
-    pub consumed: usize,
+    /// What follows the frame.
+    pub rest: &'a [u8],
 }
 
-impl From<Glance> for Step {
+impl From<Glance<'_>> for Step {
     #[inline(always)]
-    fn from(glance: Glance) -> Self {
-        let Glance { payload, meta, consumed } = glance;
-        Self::Frame { payload, meta, consumed }
+    fn from(glance: Glance<'_>) -> Self {
+        let Glance { bytes, payload, start, meta, .. } = glance;
+        let payload = Span { start, end: start + payload.len() };
+        Self::Frame { payload, meta, consumed: bytes.len() }
     }
 }
 

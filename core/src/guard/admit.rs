@@ -5,13 +5,15 @@
 //! wait* (Little's law: waiting × mean service time / workers) against a budget of 0.9 of the
 //! clients' deadline. A burst may use the whole budget. A queue that was not empty for a whole
 //! `interval` is no burst, it *stands*: then only `target` (5 ms) of waiting is allowed, so that
-//! what is served is served fresh. An empty queue always takes one, so a bad estimate heals
-//! itself.
+//! what is served is served fresh. Between the two the wait allowed falls with the time in which the
+//! queue is not empty, and rises eight times as fast while it is: a moment without requests, in an
+//! overload that goes on, does not open the door to the next thousand. An empty queue always takes
+//! one, so a bad estimate heals itself.
 //!
 //! | the queue | a newcomer may wait |
 //! |---|---|
 //! | is empty | it is accepted |
-//! | was empty within `interval` | `budget` × its class's share; none, if nobody took the oldest in twice `give_up`: the workers are stuck |
+//! | was not empty for less than `interval` | from `budget` down to `target`, × its class's share; none, if nobody took the oldest in twice `give_up`: the workers are stuck |
 //! | stands | `target` × its class's share, half of that from a connection with more than its share of the queue |
 //!
 //! A waiting request is given up after `give_up`, or when its own deadline is too near to serve
@@ -68,7 +70,8 @@ pub struct AdmitConfig {
     pub give_up: Duration,
     /// The same while the queue stands; no more than `budget` has any effect. Default 5 ms.
     pub target: Duration,
-    /// A queue that was not empty for this long stands. Default 100 ms.
+    /// A queue that was not empty for this long stands; an eighth of it without requests makes up
+    /// for that. Default 100 ms.
     pub interval: Duration,
     /// How much of the wait in force each class may use, in percent; a class never gets more than
     /// the one before it. Default 100, 75, 50, 25.
@@ -112,6 +115,18 @@ impl AdmitConfig {
             interval: Duration::from_nanos(ns.saturating_mul(2)),
             ..Self::DEFAULT
         }
+    }
+
+    /// As [`AdmitConfig::for_deadline`], where whoever was refused is served after a `pause`
+    /// ([`RefusalPause`](crate::guard::RefusalPause)): a request may wait for the end of one before
+    /// it is asked about, and its answer for the end of another. Pauses may fall into step, and a
+    /// queue that stands has to last until they end: it is cut to two of them, not less.
+    #[must_use]
+    pub const fn for_deadline_after(deadline: Duration, pause: Duration) -> Self {
+        let both = nanos(pause).saturating_mul(2);
+        let rest = Self::for_deadline(Duration::from_nanos(nanos(deadline).saturating_sub(both)));
+        let target = if nanos(rest.target) < both { both } else { nanos(rest.target) };
+        Self { target: Duration::from_nanos(target), ..rest }
     }
 }
 
@@ -233,11 +248,13 @@ pub enum Dequeue {
     Shed(ShedReason),
 }
 
-/// The state of one queue's admission: 16 bytes.
+/// The state of one queue's admission: 24 bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Admission {
-    /// When the queue was last seen empty.
-    last_empty: Tick,
+    /// Since when the queue is empty; [`Tick::MAX`] if it is not.
+    empty_since: Tick,
+    /// From when on it stands if it is never empty again. Moves on while it is empty.
+    stands_at: Tick,
     /// Moving mean of the service time, in ns.
     service: u64,
 }
@@ -245,18 +262,21 @@ pub struct Admission {
 impl Admission {
     /// The weight of one new sample in the moving mean is 1 / 2^SMOOTHING.
     const SMOOTHING: u32 = 6;
+    /// How much longer an empty queue takes to stand for each moment of being empty. It has to be
+    /// more than what is not empty to what is at a load that is no overload: 9 at 0.95x, for
+    /// arrivals and work without memory.
+    const RECOVERY: u64 = 8;
 
     /// For a queue that is empty.
     #[must_use]
-    pub const fn new(config: &AdmitConfig, now: Tick) -> Self {
-        Self { last_empty: now, service: nanos(config.service_guess) }
+    pub fn new(config: &AdmitConfig, now: Tick) -> Self {
+        let service = nanos(config.service_guess);
+        Self { empty_since: now, stands_at: now + config.interval, service }
     }
 
     /// Decides on a request at the door.
     pub fn admit(&mut self, config: &AdmitConfig, ask: &Ask) -> Admit {
-        if ask.queue_len == 0 {
-            self.last_empty = ask.now;
-        }
+        self.observe(config, ask.now, ask.queue_len == 0);
         let wait = self.predicted_wait(ask);
         let shed = |reason, limit| {
             let over = wait.saturating_sub(limit).max(nanos(config.target));
@@ -278,19 +298,19 @@ impl Admission {
                 return shed(ShedReason::Full, 0);
             }
             let share = |span: Duration| percent(nanos(span), config.share(ask.class));
-            let (budget, target) = (share(config.budget), share(config.target));
+            let budget = share(config.budget);
             if wait > budget || config.is_stuck(ask) {
                 return shed(ShedReason::Wait, budget);
             }
-            if self.standing(config, ask.now) {
-                if wait > target {
-                    return shed(ShedReason::Standing, target);
-                }
-                if wait > target / 2 && ask.over_its_share() {
-                    return shed(ShedReason::Share, target / 2);
-                }
+            let allowed = share(self.allowed_wait(config, ask.now));
+            if wait > allowed {
+                return shed(ShedReason::Standing, allowed);
+            }
+            if self.standing(ask.now) && wait > allowed / 2 && ask.over_its_share() {
+                return shed(ShedReason::Share, allowed / 2);
             }
         }
+        self.empty_since = Tick::MAX;
         let mut expires_at = ask.now + config.give_up;
         if let (Some(at), Some(left)) = (ask.deadline, left) {
             // Started at its deadline it would be late by its own service time. The estimate is
@@ -303,8 +323,8 @@ impl Admission {
 
     /// Decides on a waiting request when a worker is free for it.
     pub fn on_dequeue(&mut self, waited: &Waited) -> Dequeue {
-        if waited.left == 0 {
-            self.last_empty = waited.now;
+        if waited.left == 0 && self.empty_since == Tick::MAX {
+            self.empty_since = waited.now;
         }
         if waited.now > waited.expires_at {
             Dequeue::Shed(ShedReason::Expired)
@@ -334,10 +354,32 @@ impl Admission {
         u64::try_from(wait).unwrap_or(u64::MAX)
     }
 
-    /// Whether the queue has not been empty for a whole interval.
+    /// Whether the queue stands: it was hardly ever empty for a whole interval.
     #[must_use]
-    pub const fn standing(&self, config: &AdmitConfig, now: Tick) -> bool {
-        elapsed(now, self.last_empty) > nanos(config.interval)
+    pub fn standing(&self, now: Tick) -> bool {
+        self.empty_since == Tick::MAX && now > self.stands_at
+    }
+
+    /// How long a newcomer of the highest class may wait for now, if the queue is not empty.
+    #[must_use]
+    pub fn allowed_wait(&self, config: &AdmitConfig, now: Tick) -> Duration {
+        let (budget, interval) = (nanos(config.budget), nanos(config.interval));
+        let target = nanos(config.target).min(budget);
+        let left = elapsed(self.stands_at, now).min(interval);
+        let more = u128::from(budget - target) * u128::from(left);
+        let more = more.checked_div(u128::from(interval)).map_or(0, |more| more as u64);
+        Duration::from_nanos(target + more)
+    }
+
+    /// Counts the time in which the queue was empty, up to now.
+    fn observe(&mut self, config: &AdmitConfig, now: Tick, empty: bool) {
+        let since = self.empty_since.min(now);
+        let moves = elapsed(now, since).saturating_mul(1 + Self::RECOVERY);
+        if empty || since < now {
+            let at = self.stands_at.max(since) + Duration::from_nanos(moves);
+            self.stands_at = at.min(now + config.interval);
+        }
+        self.empty_since = if empty { now } else { Tick::MAX };
     }
 
     /// The mean service time as measured.
@@ -363,5 +405,18 @@ impl AdmitConfig {
 impl Ask {
     const fn over_its_share(&self) -> bool {
         self.conns_waiting > 0 && self.conn_waiting > self.queue_len.div_ceil(self.conns_waiting)
+    }
+}
+
+impl From<Admission> for [u64; 3] {
+    fn from(state: Admission) -> Self {
+        [state.empty_since.0, state.stands_at.0, state.service]
+    }
+}
+
+impl From<[u64; 3]> for Admission {
+    fn from(words: [u64; 3]) -> Self {
+        let [empty_since, stands_at, service] = words;
+        Self { empty_since: Tick(empty_since), stands_at: Tick(stands_at), service }
     }
 }

@@ -169,3 +169,30 @@ impl Backend {
         halved - part as u64
     }
 }
+
+impl From<Backend> for [u64; 6] {
+    fn from(state: Backend) -> Self {
+        let counts = u64::from(state.failures) << 16
+            | u64::from(state.times_out) << 8
+            | u64::from(state.draining);
+        let share = u64::from(state.weight) << 32 | u64::from(state.pending);
+        [state.key, share, counts, state.penalty, state.penalty_at.0, state.out_until.0]
+    }
+}
+
+impl From<[u64; 6]> for Backend {
+    fn from(words: [u64; 6]) -> Self {
+        let [key, share, counts, penalty, penalty_at, out_until] = words;
+        Self {
+            key,
+            weight: (share >> 32) as u32,
+            pending: share as u32,
+            draining: counts & 1 != 0,
+            failures: (counts >> 16) as u8,
+            times_out: (counts >> 8) as u8,
+            penalty,
+            penalty_at: Tick(penalty_at),
+            out_until: Tick(out_until),
+        }
+    }
+}

@@ -246,3 +246,26 @@ impl Drain {
         step
     }
 }
+
+impl From<Drain> for [u64; 4] {
+    fn from(state: Drain) -> Self {
+        [state.started.0, state.since.0, state.conns as u64, state.phase as u64]
+    }
+}
+
+impl From<[u64; 4]> for Drain {
+    fn from(words: [u64; 4]) -> Self {
+        let [started, since, conns, phase] = words;
+        let phase = match phase {
+            0 => Phase::Serving,
+            1 => Phase::Starting,
+            2 => Phase::Announcing,
+            3 => Phase::Refusing,
+            4 => Phase::Closing,
+            5 => Phase::Aborted,
+            _ => Phase::Done,
+        };
+        let conns = usize::try_from(conns).unwrap_or(usize::MAX);
+        Self { started: Tick(started), since: Tick(since), conns, phase }
+    }
+}

@@ -90,8 +90,9 @@ impl HeartbeatConfig {
 pub struct Line {
     /// Bytes of ours that wait for the transport.
     pub pending: usize,
-    /// When it last took some of them, or when they began to wait
-    /// ([`OutGate::progress`](crate::guard::OutGate::progress)). Only looked at while `pending`.
+    /// When it last took some of them, or when they began to wait, whichever is later
+    /// ([`OutGate::progress`](crate::guard::OutGate::progress)): what was taken before the output
+    /// was empty is no beginning. Only looked at while `pending`.
     pub progress: Tick,
 }
 
@@ -282,4 +283,30 @@ impl Heartbeat {
 /// A span that is not switched off, in ns.
 fn rule(span: Duration) -> Option<u64> {
     Some(nanos(span)).filter(|ns| *ns > 0)
+}
+
+impl From<Heartbeat> for [u64; 4] {
+    fn from(state: Heartbeat) -> Self {
+        [
+            state.last_rx.0,
+            state.life.0,
+            state.ping_at.0,
+            u64::from(state.said) << 8 | state.ping as u64,
+        ]
+    }
+}
+
+impl From<[u64; 4]> for Heartbeat {
+    fn from(words: [u64; 4]) -> Self {
+        let [last_rx, life, ping_at, rest] = words;
+        let ping = match rest & 0xff {
+            0 => Ping::First,
+            1 => Ping::None,
+            2 => Ping::Queued,
+            3 => Ping::Left,
+            _ => Ping::Dead,
+        };
+        let [last_rx, life, ping_at] = [last_rx, life, ping_at].map(Tick);
+        Self { last_rx, life, ping_at, ping, said: (rest >> 8) as u8 }
+    }
 }

@@ -10,6 +10,7 @@
 //! |---|---|
 //! | more requests than can be served in time | [`Admission`]: refuse at the door by predicted wait, give up what waited too long |
 //! | a peer sends faster than it is served | [`ReadGate`]: stop reading, with hysteresis; a share per turn |
+//! | refusing is dear | [`RefusalPause`]: who was refused is read a moment later, many at once |
 //! | a peer does not read its answers | [`OutGate`]: bytes, bytes for a time, no progress |
 //! | a peer never finishes its request, or never begins one | [`Patience`]: whole-request deadline, idle limit |
 //! | a peer is gone and TCP does not say so | [`Heartbeat`]: one ping after silence, a deadline for the pong |
@@ -32,6 +33,9 @@
 //!   └────────────────────────┘               └──── StallGuard watches the loop itself ──────────┘
 //! ```
 //!
+//! Each state is also a few plain numbers (`From` both ways), so that it can lie in memory that is
+//! not Rust's, as the C interface has it; any numbers are a state.
+//!
 //! `docs/overload.md` says how they fit together and how to choose the numbers.
 
 pub mod admit;
@@ -44,6 +48,7 @@ pub mod phi;
 pub mod pick;
 pub mod ping_flood;
 pub mod read_gate;
+pub mod refusal_pause;
 pub mod retry;
 pub mod stall;
 pub mod throttle;
@@ -58,6 +63,7 @@ pub use phi::{Phi, PhiConfig};
 pub use pick::{How, Pick, PickConfig, pick};
 pub use ping_flood::{PeerPing, PingFlood, PingFloodConfig};
 pub use read_gate::{Band, Buffered, Full, Read, ReadGate, ReadGateConfig};
+pub use refusal_pause::{RefusalPause, RefusalWindow};
 pub use retry::{Failed, Hedge, Retry, RetryBudget, RetryConfig};
 pub use stall::StallGuard;
 pub use throttle::{Throttle, ThrottleConfig, Throttled};

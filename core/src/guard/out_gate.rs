@@ -281,3 +281,23 @@ impl OutGate {
         }
     }
 }
+
+impl From<OutGate> for [u64; 4] {
+    fn from(state: OutGate) -> Self {
+        let flags = u64::from(state.busy) | u64::from(state.kicked) << 1;
+        [state.progress.0, state.soft_since.0, state.stalled, flags]
+    }
+}
+
+impl From<[u64; 4]> for OutGate {
+    fn from(words: [u64; 4]) -> Self {
+        let [progress, soft_since, stalled, flags] = words;
+        Self {
+            progress: Tick(progress),
+            soft_since: Tick(soft_since),
+            stalled,
+            busy: flags & 1 != 0,
+            kicked: flags & 2 != 0,
+        }
+    }
+}

@@ -138,3 +138,22 @@ impl Patience {
         Some((nanos(limit), lapse)).filter(|(limit, _)| *limit > 0)
     }
 }
+
+impl From<Patience> for [u64; 2] {
+    fn from(state: Patience) -> Self {
+        [state.since.0, state.phase as u64]
+    }
+}
+
+impl From<[u64; 2]> for Patience {
+    fn from(words: [u64; 2]) -> Self {
+        let [since, phase] = words;
+        let phase = match phase {
+            0 => Phase::Idle,
+            1 => Phase::Request,
+            2 => Phase::Busy,
+            _ => Phase::Over,
+        };
+        Self { since: Tick(since), phase }
+    }
+}

@@ -130,3 +130,16 @@ impl Phi {
         self.mean.saturating_add(nanos(config.pause)).saturating_add(margin)
     }
 }
+
+impl From<Phi> for [u64; 4] {
+    fn from(state: Phi) -> Self {
+        [state.last.0, state.mean, (state.variance >> 64) as u64, state.variance as u64]
+    }
+}
+
+impl From<[u64; 4]> for Phi {
+    fn from(words: [u64; 4]) -> Self {
+        let [last, mean, high, low] = words;
+        Self { last: Tick(last), mean, variance: u128::from(high) << 64 | u128::from(low) }
+    }
+}

@@ -36,6 +36,7 @@
 use crate::guard::backend::REQUEST;
 use crate::guard::{Backend, BackendConfig};
 use crate::tick::Tick;
+use core::borrow::Borrow;
 use core::cmp::Ordering;
 
 /// How to balance. Configuration of [`pick()`].
@@ -90,16 +91,20 @@ pub enum Pick {
     NoneAlive,
 }
 
-/// Picks a backend. `avoid` is the one that failed, for a retry. `random` is uniform.
-pub fn pick(
+/// Picks a backend. `backends` is walked a few times: a slice, or whatever yields them in the same
+/// order each time. `avoid` is the one that failed, for a retry. `random` is uniform.
+pub fn pick<I>(
     config: &PickConfig,
-    backends: &[Backend],
+    backends: I,
     how: How,
     avoid: Option<usize>,
     now: Tick,
     random: u64,
-) -> Pick {
-    let pool = Pool::new(config, backends, avoid, now);
+) -> Pick
+where
+    I: IntoIterator<Item: Borrow<Backend>, IntoIter: Clone>,
+{
+    let pool = Pool::new(config, backends.into_iter(), avoid, now);
     if pool.alive().next().is_none() {
         return Pick::NoneAlive;
     }
@@ -111,48 +116,47 @@ pub fn pick(
 }
 
 /// The backends that may be picked.
-struct Pool<'a> {
+struct Pool<'a, I> {
     config: &'a PickConfig,
-    backends: &'a [Backend],
+    backends: I,
     avoid: Option<usize>,
     now: Tick,
     /// Also those that are out.
     panic: bool,
 }
 
-impl<'a> Pool<'a> {
-    fn new(
-        config: &'a PickConfig,
-        backends: &'a [Backend],
-        avoid: Option<usize>,
-        now: Tick,
-    ) -> Self {
+impl<'a, I> Pool<'a, I>
+where
+    I: Iterator<Item: Borrow<Backend>> + Clone,
+{
+    fn new(config: &'a PickConfig, backends: I, avoid: Option<usize>, now: Tick) -> Self {
         let mut pool = Self { config, backends, avoid, now, panic: true };
         let all = pool.alive().count() as u128;
-        let healthy = pool.alive().filter(|(_, b)| !b.is_out(now)).count() as u128;
+        let healthy = pool.alive().filter(|(_, b)| !b.borrow().is_out(now)).count() as u128;
         pool.panic = healthy * 100 < all * u128::from(config.panic_percent) || healthy == 0;
         pool
     }
 
-    fn alive(&self) -> impl Iterator<Item = (usize, &'a Backend)> {
+    fn alive(&self) -> impl Iterator<Item = (usize, I::Item)> {
         let (avoid, now, panic) = (self.avoid, self.now, self.panic);
-        self.backends.iter().enumerate().filter(move |(i, b)| {
+        self.backends.clone().enumerate().filter(move |(i, b)| {
+            let b = b.borrow();
             b.weight > 0 && !b.draining && Some(*i) != avoid && (panic || !b.is_out(now))
         })
     }
 
     /// Those that can take one more.
-    fn open(&self) -> impl Iterator<Item = (usize, &'a Backend)> {
+    fn open(&self) -> impl Iterator<Item = (usize, I::Item)> {
         let most = self.config.pending_max;
-        self.alive().filter(move |(_, b)| b.pending < most)
+        self.alive().filter(move |(_, b)| b.borrow().pending < most)
     }
 
     fn least_pending(&self, random: u64) -> Option<usize> {
-        let first = self.draw(random, None)?;
-        let Some(second) = self.draw(mix(random), Some(first)) else { return Some(first) };
-        let cost = |i: usize| u128::from(self.backends[i].cost(&self.config.backend, self.now));
-        let weight = |i: usize| u128::from(self.backends[i].weight);
-        if cost(second) * weight(first) < cost(first) * weight(second) {
+        let (first, a) = self.draw(random, None)?;
+        let Some((second, b)) = self.draw(mix(random), Some(first)) else { return Some(first) };
+        let cost = |b: &Backend| u128::from(b.cost(&self.config.backend, self.now));
+        let (a, b) = (a.borrow(), b.borrow());
+        if cost(b) * u128::from(a.weight) < cost(a) * u128::from(b.weight) {
             Some(second)
         } else {
             Some(first)
@@ -160,22 +164,22 @@ impl<'a> Pool<'a> {
     }
 
     /// One of the open backends but `except`, in proportion to the weights.
-    fn draw(&self, random: u64, except: Option<usize>) -> Option<usize> {
+    fn draw(&self, random: u64, except: Option<usize>) -> Option<(usize, I::Item)> {
         let candidates = || self.open().filter(|(i, _)| Some(*i) != except);
-        let total: u128 = candidates().map(|(_, b)| u128::from(b.weight)).sum();
+        let total: u128 = candidates().map(|(_, b)| u128::from(b.borrow().weight)).sum();
         let mut at = (total * u128::from(random)) >> 64;
         for (i, b) in candidates() {
-            match at.checked_sub(u128::from(b.weight)) {
+            match at.checked_sub(u128::from(b.borrow().weight)) {
                 Some(rest) => at = rest,
-                None => return Some(i),
+                None => return Some((i, b)),
             }
         }
         None
     }
 
     fn keyed(&self, key: u64) -> Option<usize> {
-        let weights: u128 = self.open().map(|(_, b)| u128::from(b.weight)).sum();
-        let load: u128 = self.open().map(|(_, b)| u128::from(b.pending)).sum();
+        let weights: u128 = self.open().map(|(_, b)| u128::from(b.borrow().weight)).sum();
+        let load: u128 = self.open().map(|(_, b)| u128::from(b.borrow().pending)).sum();
         let bound = match self.config.bound_percent {
             0 => None,
             percent => Some(u128::from(percent.max(100))),
@@ -191,7 +195,10 @@ impl<'a> Pool<'a> {
             u128::from(b.cost(&self.config.backend, self.now) / REQUEST).saturating_sub(1)
         };
         let first = |ok: &dyn Fn(&Backend) -> bool| {
-            self.open().filter(|(_, b)| ok(b)).max_by(|a, b| rank(key, a.1, b.1)).map(|(i, _)| i)
+            self.open()
+                .filter(|(_, b)| ok(b.borrow()))
+                .max_by(|a, b| rank(key, a.1.borrow(), b.1.borrow()))
+                .map(|(i, _)| i)
         };
         first(&|b| below(b, with_penalty(b)))
             .or_else(|| first(&|b| below(b, u128::from(b.pending))))

@@ -88,3 +88,16 @@ impl PingFlood {
         }
     }
 }
+
+impl From<PingFlood> for [u64; 2] {
+    fn from(state: PingFlood) -> Self {
+        [state.paid_at.0, u64::from(state.strikes)]
+    }
+}
+
+impl From<[u64; 2]> for PingFlood {
+    fn from(words: [u64; 2]) -> Self {
+        let [paid_at, strikes] = words;
+        Self { paid_at: Tick(paid_at), strikes: strikes as u32 }
+    }
+}

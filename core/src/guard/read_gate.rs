@@ -198,3 +198,17 @@ impl ReadGate {
         self.turn_messages = 0;
     }
 }
+
+impl From<ReadGate> for [u64; 2] {
+    fn from(state: ReadGate) -> Self {
+        [u64::from(state.turn_messages) << 1 | u64::from(state.stopped), state.turn_bytes as u64]
+    }
+}
+
+impl From<[u64; 2]> for ReadGate {
+    fn from(words: [u64; 2]) -> Self {
+        let [turn, bytes] = words;
+        let turn_bytes = usize::try_from(bytes).unwrap_or(usize::MAX);
+        Self { stopped: turn & 1 == 1, turn_messages: (turn >> 1) as u32, turn_bytes }
+    }
+}

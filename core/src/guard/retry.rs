@@ -220,3 +220,16 @@ impl RetryBudget {
         self.balance = self.balance.saturating_add(amount).min(most);
     }
 }
+
+impl From<RetryBudget> for [u64; 2] {
+    fn from(state: RetryBudget) -> Self {
+        [state.balance, state.paid_at.0]
+    }
+}
+
+impl From<[u64; 2]> for RetryBudget {
+    fn from(words: [u64; 2]) -> Self {
+        let [balance, paid_at] = words;
+        Self { balance, paid_at: Tick(paid_at) }
+    }
+}

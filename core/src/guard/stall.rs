@@ -72,3 +72,16 @@ impl StallGuard {
         prompt
     }
 }
+
+impl From<StallGuard> for [u64; 1] {
+    fn from(state: StallGuard) -> Self {
+        [state.last.0]
+    }
+}
+
+impl From<[u64; 1]> for StallGuard {
+    fn from(words: [u64; 1]) -> Self {
+        let [last] = words.map(Tick);
+        Self { last }
+    }
+}

@@ -133,3 +133,22 @@ impl Throttle {
         self.slot_at = Tick(self.slot_at.0.saturating_add(passed.saturating_mul(span)));
     }
 }
+
+impl From<Throttle> for [u64; 12] {
+    fn from(state: Throttle) -> Self {
+        let mut words = [state.slot_at.0; SLOTS + 2];
+        words[1] = u64::from(state.current);
+        for (word, slot) in words[2..].iter_mut().zip(state.slots) {
+            *word = u64::from(slot.requests) << 32 | u64::from(slot.accepted);
+        }
+        words
+    }
+}
+
+impl From<[u64; 12]> for Throttle {
+    fn from(words: [u64; 12]) -> Self {
+        let [slot_at, current, slots @ ..] = words;
+        let slots = slots.map(|word| Slot { requests: (word >> 32) as u32, accepted: word as u32 });
+        Self { slots, slot_at: Tick(slot_at), current: (current % SLOTS as u64) as u8 }
+    }
+}

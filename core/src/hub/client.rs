@@ -87,11 +87,15 @@ impl Client {
         }
     }
 
-    /// Subscribes. False if this is no topic: over 255 bytes, or with a line feed.
+    /// Subscribes; to what it is subscribed to already, nothing changes. False if this is no topic:
+    /// over 255 bytes, or with a line feed.
     pub fn subscribe(&mut self, topic: &[u8], out: &mut Outbox) -> bool {
         let good = is_topic(topic);
-        if good && self.topics.insert(topic.into(), Topic::default()).is_none() && self.connected {
-            line(out, b"sub ", topic);
+        if good && !self.topics.contains_key(topic) {
+            self.topics.insert(topic.into(), Topic::default());
+            if self.connected {
+                line(out, b"sub ", topic);
+            }
         }
         good
     }
@@ -141,7 +145,7 @@ impl Client {
                     return Ok(Step::Event { event: Event::Error(words), used });
                 }
                 Command::Pub(name) => (topic, self.head) = (Some(name), used),
-                Command::Sub(_) | Command::Unsub(_) => {
+                Command::Sub(_) | Command::Unsub(_) | Command::Stats => {
                     let what = "a server neither subscribes nor unsubscribes";
                     return Err(Fault::new(FaultKind::Malformed, what));
                 }

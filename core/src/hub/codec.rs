@@ -1,6 +1,8 @@
 //! The lines.
 
+use crate::fanout::{Draft, Mark};
 use crate::frame::line::Lines;
+use crate::hub::clock::UTC_TIME;
 use alloc::vec::Vec;
 
 /// The longest topic, in bytes.
@@ -23,6 +25,8 @@ pub enum Command<'a> {
     Sub(&'a [u8]),
     /// Do not any more.
     Unsub(&'a [u8]),
+    /// What does the server hold?
+    Stats,
     /// From the server: what it does not do, and why.
     Error(&'a [u8]),
 }
@@ -34,7 +38,10 @@ impl<'a> Command<'a> {
     /// What is wrong, in words.
     pub fn parse(line: &'a [u8]) -> Result<Self, &'static str> {
         let Some(space) = memchr::memchr(b' ', line) else {
-            return Err("a line without a space: allowed are sub, unsub and pub with a topic");
+            return match line {
+                b"stats" => Ok(Self::Stats),
+                _ => Err("a line without a space: allowed are sub, unsub and pub with a topic"),
+            };
         };
         let (verb, rest) = (&line[..space], &line[space + 1..]);
         if verb == b"error" {
@@ -60,4 +67,26 @@ pub fn message(topic: &[u8], content: &[u8]) -> Vec<u8> {
         bytes.extend_from_slice(part);
     }
     bytes
+}
+
+/// What subscribers hear of the link to other servers.
+#[must_use]
+pub fn mark(topic: &[u8], mark: Mark) -> Draft {
+    let what = match mark {
+        Mark::Down => &b"error no link to the other servers: "[..],
+        Mark::Up => b"error the link to the other servers is back: ",
+        Mark::Gap => b"error messages of other servers may be lost: ",
+    };
+    Draft { bytes: [what, topic, b"\r\n"].concat(), notice: true, ..Draft::default() }
+}
+
+/// A message that another server encoded, for [`Bridge`](crate::fanout::Bridge).
+#[must_use]
+pub fn redraft(topic: &[u8], bytes: &[u8]) -> Option<Draft> {
+    let rest = bytes.strip_prefix(b"pub ")?.strip_prefix(topic)?;
+    let content = rest.strip_prefix(b"\r\n")?.strip_suffix(b"\r\n")?;
+    let lines = |part: &[u8]| memchr::memchr2(b'\r', b'\n', part).is_some();
+    let good = topic.len() <= TOPIC_MAX && topic != UTC_TIME && !lines(topic);
+    let good = good && content.len() <= CONTENT_MAX && memchr::memchr(b'\n', content).is_none();
+    good.then(|| Draft { bytes: message(topic, content), ..Draft::default() })
 }

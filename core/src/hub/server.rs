@@ -14,6 +14,7 @@ use crate::hub::codec::{self, CONTENT_MAX, Command, TOPIC_MAX};
 use crate::tick::Tick;
 use alloc::vec::Vec;
 use bytes::Bytes;
+use core::time::Duration;
 
 /// What all hub connections of one engine share.
 #[derive(Debug)]
@@ -27,6 +28,7 @@ impl Shared {
     /// A server's state.
     #[must_use]
     pub fn new(config: Config) -> Self {
+        let config = Config { mark: codec::mark, ..config };
         Self { exchange: Exchange::new(config), clock: None }
     }
 
@@ -60,6 +62,8 @@ pub struct Server {
     pending: u32,
     ending: bool,
     left: bool,
+    /// It was told why it ends: nothing more is done for it.
+    kicked: bool,
 }
 
 impl Session for Server {
@@ -73,10 +77,13 @@ impl Session for Server {
     }
 
     fn on_input(&mut self, cx: &mut Cx<'_, Self>, input: &[u8]) -> Result<Taken, Fault> {
+        if self.kicked {
+            return Ok(Taken { used: input.len(), stop: Stop::Closing });
+        }
         let codec = codec::lines();
         let mut intake = Intake::new(&codec, self.lines, input);
         loop {
-            if !cx.shared.exchange.may_publish(cx.id) {
+            if !cx.shared.exchange.may_ask(cx.id) {
                 intake.stop(Stop::Waiting);
                 break;
             }
@@ -88,6 +95,7 @@ impl Session for Server {
             }
         }
         self.lines = intake.state();
+        self.feed.watch(cx);
         Ok(intake.taken())
     }
 
@@ -109,7 +117,10 @@ impl Session for Server {
             }
             Reply::NotJoined { why, .. } => {
                 self.pending = self.pending.saturating_sub(1);
-                refuse(cx.out, why);
+                // It has unsubscribed before the answer came.
+                if why != Refusal::NotMember {
+                    refuse(cx.out, why);
+                }
             }
             Reply::Took { result, .. } => {
                 self.pending = self.pending.saturating_sub(1);
@@ -117,15 +128,23 @@ impl Session for Server {
                     refuse(cx.out, why);
                 }
             }
+            Reply::Stats(stats) => {
+                self.pending = self.pending.saturating_sub(1);
+                let mut lines = Vec::new();
+                stats.put(&mut lines);
+                lines.extend_from_slice(b"END\r\n");
+                cx.out.put(&lines);
+            }
             Reply::Left { .. } | Reply::Roster { .. } | Reply::Displaced { .. } => {}
         }
+        self.feed.watch(cx);
         if self.ending {
             self.end(cx);
         }
     }
 
     fn on_wake(&mut self, cx: &mut Cx<'_, Self>) {
-        self.feed.fill(cx, &Whole);
+        self.fill(cx);
     }
 
     fn has_backlog(&self) -> bool {
@@ -134,15 +153,20 @@ impl Session for Server {
 
     fn on_done(&mut self, cx: &mut Cx<'_, Self>, _: JobId, done: SpillDone) {
         self.feed.spilled(cx, done, &Whole);
+        self.last_words(cx);
     }
 
     fn on_tick(&mut self, cx: &mut Cx<'_, Self>) -> Result<(), Fault> {
-        self.feed.fill(cx, &Whole);
+        self.fill(cx);
         self.feed.verdict()
     }
 
     fn deadline(&self) -> Option<Deadline> {
         self.feed.deadline()
+    }
+
+    fn on_lost_time(&mut self, gap: Duration) {
+        self.feed.lost_time(gap);
     }
 
     fn owes(&self) -> bool {
@@ -153,9 +177,13 @@ impl Session for Server {
         self.end(cx);
     }
 
+    fn refusal(_: &mut Shared) -> &'static [u8] {
+        b"error the server takes no more connections\r\n"
+    }
+
     fn on_fault(&mut self, fault: Fault, out: &mut Outbox) {
         self.feed.give_up();
-        self.left = true;
+        (self.left, self.kicked) = (true, true);
         error(out, fault.what);
     }
 
@@ -218,6 +246,10 @@ impl Server {
             Command::Unsub(topic) => {
                 fanout::with(&mut cx.upkeep(), |exchange, at| exchange.forget(at, conn, topic));
             }
+            Command::Stats => {
+                fanout::with(&mut cx.upkeep(), |exchange, at| exchange.count(at, conn));
+                self.pending += 1;
+            }
             Command::Error(_) => return Err(malformed("an unknown verb: error is the server's")),
         }
         Ok(())
@@ -239,14 +271,29 @@ impl Server {
         }
     }
 
+    fn fill(&mut self, cx: &mut Cx<'_, Self>) {
+        self.feed.fill(cx, &Whole);
+        self.last_words(cx);
+    }
+
+    /// A connection on its way out has no more ticks: if it is kicked it hears so at once.
+    fn last_words(&mut self, cx: &mut Cx<'_, Self>) {
+        if self.ending
+            && let Err(fault) = self.feed.verdict()
+        {
+            self.on_fault(fault, cx.out);
+        }
+    }
+
     /// It says no more: once all it asked is answered it gets what was published until then.
     fn end(&mut self, cx: &mut Cx<'_, Self>) {
         self.ending = true;
+        self.last_words(cx);
         if self.pending == 0 && !self.left {
             let conn = cx.id;
             fanout::with(&mut cx.upkeep(), |exchange, at| exchange.finish(at, conn));
             self.left = true;
-            self.feed.fill(cx, &Whole);
+            self.fill(cx);
         }
     }
 }
@@ -255,7 +302,7 @@ impl Server {
 fn strike(up: &mut Upkeep<'_, Server>) {
     let unix_ms = up.shared.exchange.config().unix_ms + up.now.0 / 1_000_000;
     // On the second from the next one on.
-    let rest = core::time::Duration::from_millis(unix_ms % 1000);
+    let rest = Duration::from_millis(unix_ms % 1000);
     up.shared.clock = Some((up.now + PERIOD - rest).max(up.now + PERIOD / 2));
     let bytes = codec::message(UTC_TIME, &utc_time(unix_ms));
     let topic = Bytes::from_static(UTC_TIME);

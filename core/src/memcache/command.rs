@@ -129,6 +129,8 @@ pub enum Error {
     Unknown,
     /// `flush_all` is switched off.
     FlushNotAllowed,
+    /// The connections together hold as much as they may; not executed.
+    TooBusy,
 }
 
 impl Error {
@@ -146,6 +148,7 @@ impl Error {
             Self::TooLarge => b"SERVER_ERROR object too large for cache\r\n",
             Self::Unknown => b"ERROR\r\n",
             Self::FlushNotAllowed => b"CLIENT_ERROR flush_all not allowed\r\n",
+            Self::TooBusy => b"SERVER_ERROR server too busy\r\n",
         }
     }
 }

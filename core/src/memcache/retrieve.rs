@@ -130,6 +130,10 @@ impl Retrieval {
                 {
                     return (at, Progress::Stopped(stop));
                 }
+                // Also in the middle: a list may be begun by many before the first value is asked for.
+                if cx.must_shed() {
+                    return (at, Progress::Bad(Error::TooBusy));
+                }
                 if let Err(error) = self.word(cx, word) {
                     return (at, Progress::Bad(error));
                 }

@@ -1,8 +1,8 @@
 //! The server's side of one connection.
 
 use crate::conn::{
-    CloseReason, Cx, Deadline, Fault, FaultKind, Limits, NoJob, Outbox, Peer, Session, Stop, Taken,
-    Upkeep,
+    Cx, Deadline, Fault, FaultKind, HostSettings, Limits, NoJob, Outbox, Peer, Session, Stop,
+    Taken, Upkeep,
 };
 use crate::engine::Shards;
 use crate::memcache::command::{self, Command, DECLARED_MAX, Error, LINE_MAX, Storage};
@@ -46,10 +46,8 @@ pub struct Config {
     pub flush: bool,
     /// Shown by `stats`: the process id.
     pub pid: u32,
-    /// Shown by `stats`: how many threads serve.
-    pub threads: u32,
-    /// Shown by `stats`: the connection limit.
-    pub max_connections: u32,
+    /// Shown by `stats`: how it is hosted.
+    pub host: HostSettings,
     /// Shown by `stats settings`: the caps of each connection, as the engine has them.
     pub limits: Limits,
 }
@@ -63,8 +61,7 @@ impl Config {
             hasher,
             flush: true,
             pid: 0,
-            threads: 1,
-            max_connections: 1024,
+            host: HostSettings::DEFAULT,
             limits: Limits::default(),
         }
     }
@@ -219,8 +216,8 @@ impl<Sh: Shards<Part>> Session for Server<Sh> {
 
     fn on_close(&mut self, cx: &mut Cx<'_, Self>) {
         cx.shared.settle();
-        let slow = cx.close_reason() == Some(CloseReason::SlowReader);
-        cx.shared.shards.with(0, |part| part.traffic.closed(slow));
+        let why = cx.close_reason();
+        cx.shared.shards.with(0, |part| part.traffic.closed(why));
     }
 
     fn refusal(shared: &mut Shared<Sh>) -> &'static [u8] {
@@ -318,7 +315,9 @@ impl<Sh: Shards<Part>> Server<Sh> {
         if let Some(stop) = cx.stop() {
             return Ok((0, Some(stop)));
         }
+        let shed = cx.must_shed();
         if searched == 0
+            && !shed
             && let Some((retrieval, n)) = Retrieval::begin(input)
             && let Some(used) = retrieval.run_single(cx, &input[n..], ahead)
         {
@@ -333,11 +332,21 @@ impl<Sh: Shards<Part>> Server<Sh> {
             let Some((retrieval, n)) = Retrieval::begin(input) else {
                 return Err(Fault::new(FaultKind::TooLong, "a command line over 2048 bytes"));
             };
+            if shed {
+                cx.refused();
+                cx.shared.local.shed_requests += 1;
+                cx.out.put(Error::TooBusy.reply());
+                self.state = State::SwallowLine;
+                return Ok((n, None));
+            }
             self.state = State::Keys(retrieval);
             return Ok((n, None));
         };
         self.state = State::Line { searched: 0 };
         let line = input[..end].strip_suffix(b"\r").unwrap_or(&input[..end]);
+        if shed && self.shed(cx, line) {
+            return Ok((end + 1, None));
+        }
         if let Some((retrieval, n)) = Retrieval::begin(line) {
             if let Err(error) = retrieval.check(&line[n..]) {
                 cx.out.put(error.reply());
@@ -371,6 +380,31 @@ impl<Sh: Shards<Part>> Server<Sh> {
         }
     }
 
+    /// Refuses a command that would be executed, if it is one that may be refused: what tells
+    /// about the server, ends the connection or is wrong anyway is answered as always.
+    fn shed(&mut self, cx: &mut Cx<'_, Self>, line: &[u8]) -> bool {
+        let (noreply, swallow) = match command::parse(line) {
+            _ if Retrieval::begin(line).is_some() => (false, 0),
+            Ok(Command::Store(storage)) => (storage.noreply, u64::from(storage.len) + 2),
+            Ok(
+                Command::Delete { noreply, .. }
+                | Command::Delta { noreply, .. }
+                | Command::Touch { noreply, .. }
+                | Command::FlushAll { noreply, .. },
+            ) => (noreply, 0),
+            Ok(_) | Err(_) => return false,
+        };
+        cx.refused();
+        cx.shared.local.shed_requests += 1;
+        let error = (!noreply).then_some(Error::TooBusy);
+        if swallow > 0 {
+            self.state = State::Swallow { left: swallow, reply: error };
+        } else if let Some(error) = error {
+            cx.out.put(error.reply());
+        }
+        true
+    }
+
     #[inline]
     fn keys(
         &mut self,
@@ -386,6 +420,10 @@ impl<Sh: Shards<Part>> Server<Sh> {
                 (used, None)
             }
             Progress::Bad(error) => {
+                if error == Error::TooBusy {
+                    cx.refused();
+                    cx.shared.local.shed_requests += 1;
+                }
                 cx.out.put(error.reply());
                 self.state = State::SwallowLine;
                 (used, None)
@@ -544,7 +582,7 @@ fn execute<Sh: Shards<Part>>(cx: &mut Cx<'_, Server<Sh>>, command: Command<'_>) 
             cx.out.put(b"\r\n");
         }
         Command::Verbosity { noreply } => reply(cx.out, noreply, b"OK\r\n"),
-        Command::Stats(topic) => stats::put(cx.out, cx.now, shared, topic),
+        Command::Stats(topic) => stats::put(cx, topic),
         // Handled where the line's end and what follows it are known.
         Command::Store(_) | Command::Quit => {}
     }

@@ -1,9 +1,9 @@
 //! What `stats` tells.
 
-use crate::conn::Outbox;
-use crate::engine::Shards;
+use crate::conn::{CloseReason, Cx, Outbox};
+use crate::engine::{Held, Shards};
 use crate::memcache::command::Topic;
-use crate::memcache::server::{Part, Shared};
+use crate::memcache::server::{Config, Part, Server, Shared};
 use crate::memcache::store::Counters;
 use crate::tick::Tick;
 use core::ops::AddAssign;
@@ -27,6 +27,10 @@ pub struct Traffic {
     pub conn_yields: u64,
     /// Connections given up because their peer took no output for too long.
     pub slow_readers: u64,
+    /// Connections ended because nothing happened on them for too long.
+    pub idle_kicks: u64,
+    /// Commands refused because the connections together held as much as they may.
+    pub shed_requests: u64,
 }
 
 impl Traffic {
@@ -35,8 +39,9 @@ impl Traffic {
         self.total_connections += 1;
     }
 
-    pub(super) fn closed(&mut self, slow: bool) {
-        self.slow_readers += u64::from(slow);
+    pub(super) fn closed(&mut self, why: Option<CloseReason>) {
+        self.slow_readers += u64::from(why == Some(CloseReason::SlowReader));
+        self.idle_kicks += u64::from(why == Some(CloseReason::Idle));
         self.curr_connections = self.curr_connections.saturating_sub(1);
     }
 
@@ -56,19 +61,18 @@ impl AddAssign for Traffic {
         self.bytes_written += other.bytes_written;
         self.conn_yields += other.conn_yields;
         self.slow_readers += other.slow_readers;
+        self.idle_kicks += other.idle_kicks;
+        self.shed_requests += other.shed_requests;
     }
 }
 
 /// Appends the answer to `stats`. Work is bounded by the number of parts.
-pub(super) fn put<Sh: Shards<Part>>(
-    out: &mut Outbox,
-    now: Tick,
-    shared: &mut Shared<Sh>,
-    topic: Topic,
-) {
+pub(super) fn put<Sh: Shards<Part>>(cx: &mut Cx<'_, Server<Sh>>, topic: Topic) {
+    let held = cx.held();
+    let (out, now, shared) = (&mut *cx.out, cx.now, &mut *cx.shared);
     shared.settle();
     match topic {
-        Topic::General => general(out, now, shared),
+        Topic::General => general(out, now, shared, &held),
         Topic::Settings => settings(out, shared),
         Topic::Reset => {
             for index in 0..shared.shards.count() {
@@ -82,7 +86,7 @@ pub(super) fn put<Sh: Shards<Part>>(
     }
 }
 
-fn general<Sh: Shards<Part>>(out: &mut Outbox, now: Tick, shared: &mut Shared<Sh>) {
+fn general<Sh: Shards<Part>>(out: &mut Outbox, now: Tick, shared: &mut Shared<Sh>, held: &Held) {
     let mut counters = Counters::default();
     let (mut traffic, mut limit, mut footprint) = (Traffic::default(), 0, 0);
     for index in 0..shared.shards.count() {
@@ -100,7 +104,7 @@ fn general<Sh: Shards<Part>>(out: &mut Outbox, now: Tick, shared: &mut Shared<Sh
     stat(out, b"time", config.unix_start.max(0) as u64 + uptime);
     text(out, b"version", super::VERSION);
     stat(out, b"pointer_size", u64::from(usize::BITS));
-    stat(out, b"max_connections", u64::from(config.max_connections));
+    stat(out, b"max_connections", u64::from(config.host.max_connections));
     stat(out, b"curr_connections", traffic.curr_connections);
     stat(out, b"total_connections", traffic.total_connections);
     stat(out, b"rejected_connections", traffic.rejected_connections);
@@ -109,7 +113,11 @@ fn general<Sh: Shards<Part>>(out: &mut Outbox, now: Tick, shared: &mut Shared<Sh
     stat(out, b"bytes_written", traffic.bytes_written);
     stat(out, b"conn_yields", traffic.conn_yields);
     stat(out, b"slow_readers", traffic.slow_readers);
-    stat(out, b"threads", u64::from(config.threads));
+    stat(out, b"idle_kicks", traffic.idle_kicks);
+    stat(out, b"shed_requests", traffic.shed_requests);
+    stat(out, b"buffered_bytes", held.bytes() as u64);
+    stat(out, b"reads_stopped", held.stopped().into());
+    stat(out, b"threads", u64::from(config.host.threads));
     stat(out, b"limit_maxbytes", limit);
     stat(out, b"footprint_bytes", footprint);
     counters.each(|name, value| stat(out, name.as_bytes(), value));
@@ -120,13 +128,12 @@ fn settings<Sh: Shards<Part>>(out: &mut Outbox, shared: &mut Shared<Sh>) {
     let parts = shared.shards.count();
     let maxbytes: u64 = (0..parts).map(|i| shared.shards.with(i, |part| part.store.limit())).sum();
     stat(out, b"maxbytes", maxbytes);
-    stat(out, b"maxconns", u64::from(shared.config.max_connections));
-    stat(out, b"num_threads", u64::from(shared.config.threads));
     stat(out, b"item_size_max", u64::from(shared.item_max));
     stat(out, b"shards", parts as u64);
-    stat(out, b"reqs_per_event", u64::from(shared.config.limits.messages_per_turn));
-    stat(out, b"output_limit", shared.config.limits.output_high as u64);
-    stat(out, b"stall_seconds", shared.config.limits.output.no_progress.as_secs());
+    let Config { host, limits, .. } = &shared.config;
+    host.each(limits, |name, value| stat(out, name.as_bytes(), value));
+    let evicts = shared.shards.with(0, |part| part.store.evicts());
+    text(out, b"evictions", if evicts { b"on" } else { b"off" });
     text(out, b"flush_enabled", if shared.config.flush { b"yes" } else { b"no" });
     text(out, b"cas_enabled", b"yes");
     text(out, b"binding_protocol", b"ascii");

@@ -1,7 +1,7 @@
 //! The server's side of one connection.
 
 use crate::conn::{
-    CloseReason, Cx, Fault, FaultKind, Intake, Job, Leave, Outbox, Peer, Session, Stop, Taken,
+    Cx, Fault, FaultKind, HostSettings, Intake, Job, Leave, Outbox, Peer, Session, Stop, Taken,
     Upkeep,
 };
 use crate::engine::{JobId, Shards};
@@ -32,17 +32,24 @@ pub struct Config {
     pub under_way: u32,
     /// How a worker solves, given the board and its guesses.
     pub solve: fn(&Board, u32) -> Verdict,
+    /// Shown by `stats`: what `admit` was made for.
+    pub deadline: Duration,
+    /// Shown by `stats`: how it is hosted.
+    pub host: HostSettings,
 }
 
 impl Config {
     /// The defaults of [`AdmitConfig`] with 20 us for a board that nothing is known about, one
-    /// worker, 10,000 guesses, 1,024 boards under way, [`solver::solve`].
+    /// worker, 10,000 guesses, 1,024 boards under way, [`solver::solve`], clients that wait for
+    /// 50 ms.
     pub const DEFAULT: Self = Self {
         admit: AdmitConfig { service_guess: Duration::from_micros(20), ..AdmitConfig::DEFAULT },
         workers: 1,
         guesses: 10_000,
         under_way: 1024,
         solve: solver::solve,
+        deadline: Duration::from_millis(50),
+        host: HostSettings::DEFAULT,
     };
 }
 
@@ -265,8 +272,8 @@ impl<Sh: Shards<Stats>> Session for Server<Sh> {
         let id = cx.id;
         cx.shared.started.retain(|(job, _)| job.conn != id);
         let lost = u64::from(self.waiting + self.running);
-        let slow = cx.close_reason() == Some(CloseReason::SlowReader);
-        note(cx, |stats| stats.closed(lost, slow));
+        let why = cx.close_reason();
+        note(cx, |stats| stats.closed(lost, why));
     }
 
     fn on_leave(cx: &mut Upkeep<'_, Self>, step: Leave) {
@@ -285,6 +292,11 @@ impl<Sh: Shards<Stats>> Server<Sh> {
     /// A board came: queues it or refuses it.
     fn solve(&mut self, cx: &mut Cx<'_, Self>, id: Id, board: Board) {
         note(cx, Stats::asked);
+        if cx.must_shed() {
+            note(cx, Stats::shed);
+            cx.refused();
+            return answer(cx, id, cx.now, Outcome::TooBusy);
+        }
         let config = cx.shared.config;
         let waiting = cx.jobs_waiting();
         if waiting == 0 {
@@ -312,7 +324,10 @@ impl<Sh: Shards<Stats>> Server<Sh> {
             }
             // Held input would have to be read again; how much output may wait is the business
             // of the connection's limits, which were asked before this line was taken.
-            Admit::Shed { .. } | Admit::Hold => answer(cx, id, cx.now, Outcome::TooBusy),
+            Admit::Shed { .. } | Admit::Hold => {
+                cx.refused();
+                answer(cx, id, cx.now, Outcome::TooBusy);
+            }
         }
     }
 
@@ -383,10 +398,14 @@ fn report<Sh: Shards<Stats>>(cx: &mut Cx<'_, Server<Sh>>) {
     for part in 0..cx.shared.stats.count() {
         cx.shared.stats.with(part, |stats| all.add(stats));
     }
+    let (held, Shared { admission, config, going, .. }) = (cx.held(), &*cx.shared);
     let gauges = Gauges {
-        service: cx.shared.admission.service(),
-        standing: cx.shared.admission.standing(&cx.shared.config.admit, cx.now),
-        draining: cx.shared.going != Going::Staying,
+        service: admission.service(),
+        standing: admission.standing(cx.now),
+        allowed_wait: admission.allowed_wait(&config.admit, cx.now),
+        draining: *going != Going::Staying,
+        held,
     };
     stats::put(cx.out, cx.now, &all, &gauges);
+    stats::put_settings(cx.out, config, cx.limits);
 }

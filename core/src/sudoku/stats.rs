@@ -1,7 +1,9 @@
 //! What `stats` tells.
 
-use crate::conn::Outbox;
+use crate::conn::{CloseReason, Limits, Outbox, micros};
+use crate::engine::Held;
 use crate::sudoku::codec::Board;
+use crate::sudoku::server::Config;
 use crate::tick::Tick;
 use core::time::Duration;
 
@@ -26,6 +28,8 @@ pub struct Stats {
     pub dropped_requests: u64,
     /// Those refused in the queue.
     pub expired_requests: u64,
+    /// Those refused at the door because the connections together held as much as they may.
+    pub shed_requests: u64,
     /// Those that used up their guesses.
     pub given_up_requests: u64,
     /// Boards whose connection was gone before their answer.
@@ -36,6 +40,8 @@ pub struct Stats {
     pub total_connections: u64,
     /// Connections given up because their peer took no output for too long.
     pub slow_readers: u64,
+    /// Connections ended because nothing happened on them for too long.
+    pub idle_kicks: u64,
     latency_sum_us: u64,
     recent: Recent,
 }
@@ -50,11 +56,13 @@ impl Default for Stats {
             bad_requests: 0,
             dropped_requests: 0,
             expired_requests: 0,
+            shed_requests: 0,
             given_up_requests: 0,
             lost_requests: 0,
             curr_connections: 0,
             total_connections: 0,
             slow_readers: 0,
+            idle_kicks: 0,
             latency_sum_us: 0,
             recent: Recent::new(),
         }
@@ -76,10 +84,11 @@ impl Stats {
         self.total_connections += 1;
     }
 
-    pub(super) fn closed(&mut self, lost: u64, slow: bool) {
+    pub(super) fn closed(&mut self, lost: u64, why: Option<CloseReason>) {
         self.curr_connections = self.curr_connections.saturating_sub(1);
         self.lost_requests += lost;
-        self.slow_readers += u64::from(slow);
+        self.slow_readers += u64::from(why == Some(CloseReason::SlowReader));
+        self.idle_kicks += u64::from(why == Some(CloseReason::Idle));
     }
 
     pub(super) fn asked(&mut self) {
@@ -92,6 +101,10 @@ impl Stats {
 
     pub(super) fn expired(&mut self) {
         self.expired_requests += 1;
+    }
+
+    pub(super) fn shed(&mut self) {
+        self.shed_requests += 1;
     }
 
     pub(super) fn answered(&mut self, now: Tick, received: Tick, outcome: Outcome) {
@@ -119,11 +132,13 @@ impl Stats {
         self.bad_requests += other.bad_requests;
         self.dropped_requests += other.dropped_requests;
         self.expired_requests += other.expired_requests;
+        self.shed_requests += other.shed_requests;
         self.given_up_requests += other.given_up_requests;
         self.lost_requests += other.lost_requests;
         self.curr_connections += other.curr_connections;
         self.total_connections += other.total_connections;
         self.slow_readers += other.slow_readers;
+        self.idle_kicks += other.idle_kicks;
         self.latency_sum_us = self.latency_sum_us.saturating_add(other.latency_sum_us);
         self.recent.merge(&other.recent);
     }
@@ -187,9 +202,11 @@ pub(super) struct Gauges {
     pub(super) service: Duration,
     pub(super) standing: bool,
     pub(super) draining: bool,
+    pub(super) allowed_wait: Duration,
+    pub(super) held: Held,
 }
 
-/// Appends the statistics: a key, a space and a value per line, then `END`.
+/// Appends the statistics: a key, a space and a value per line.
 pub(super) fn put(out: &mut Outbox, now: Tick, stats: &Stats, gauges: &Gauges) {
     let mut recent = stats.recent.clone();
     recent.advance(now.as_secs());
@@ -204,14 +221,19 @@ pub(super) fn put(out: &mut Outbox, now: Tick, stats: &Stats, gauges: &Gauges) {
         ("bad_requests", stats.bad_requests),
         ("dropped_requests", stats.dropped_requests),
         ("expired_requests", stats.expired_requests),
+        ("shed_requests", stats.shed_requests),
         ("given_up_requests", stats.given_up_requests),
         ("lost_requests", stats.lost_requests),
         ("curr_connections", stats.curr_connections),
         ("total_connections", stats.total_connections),
         ("slow_readers", stats.slow_readers),
+        ("idle_kicks", stats.idle_kicks),
         ("service_ns", u64::try_from(gauges.service.as_nanos()).unwrap_or(u64::MAX)),
         ("queue_stands", gauges.standing.into()),
+        ("allowed_wait_us", micros(gauges.allowed_wait)),
         ("draining", gauges.draining.into()),
+        ("buffered_bytes", gauges.held.bytes() as u64),
+        ("reads_stopped", gauges.held.stopped().into()),
         ("latency_sum_us", stats.latency_sum_us),
         ("latency_us_avg", stats.latency_sum_us / stats.total_responses.max(1)),
         ("last_second", recent.last),
@@ -223,6 +245,18 @@ pub(super) fn put(out: &mut Outbox, now: Tick, stats: &Stats, gauges: &Gauges) {
     }
     line(out, "requests_per_second", recent.seconds().map(|(_, count, _)| count));
     line(out, "latency_sum_us_per_second", recent.seconds().map(|(_, _, us)| us));
+}
+
+/// Appends what the server was started with, and `END`.
+pub(super) fn put_settings(out: &mut Outbox, config: &Config, limits: &Limits) {
+    for (key, value) in [
+        ("deadline_us", micros(config.deadline)),
+        ("guesses", config.guesses.into()),
+        ("window", config.under_way.into()),
+    ] {
+        line(out, key, core::iter::once(value));
+    }
+    config.host.each(limits, |key, value| line(out, key, core::iter::once(value)));
     out.put(b"END\r\n");
 }
 

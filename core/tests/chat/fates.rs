@@ -4,6 +4,8 @@ use crate::net::Net;
 use drywire::chat::codec::{Event, Request};
 use drywire::conn::CloseReason;
 use drywire::fanout::{Config, Fate, OpenSpill, SpillError, SpillFile, Start};
+use drywire::guard::OutGateConfig;
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 struct Memory(Vec<u8>);
@@ -214,6 +216,162 @@ fn a_member_that_takes_nothing_outlives_its_fate_by_minutes_and_no_more() {
     assert_eq!(net.peers[plain].closed, None);
     net.pass(Duration::from_secs(20));
     assert!(net.peers[plain].closed.is_some() && net.peers[listener].closed.is_some());
+}
+
+/// In no room, with nothing to be had but the server's own words.
+#[test]
+fn answers_that_nobody_takes_are_waited_for_no_longer_than_messages() {
+    let mut net = Net::new(1, Config::default());
+    let peer = net.connect(0, Some((1, "peer")));
+    let id = net.peers[peer].id;
+    net.peers[peer].stuck = true;
+    net.settle();
+    net.pass(Duration::from_millis(9_990));
+    assert_eq!(net.engines[0].close_reason(id), None);
+    net.pass(Duration::from_millis(20));
+    let reason = net.engines[0].close_reason(id);
+    assert!(matches!(reason, Some(CloseReason::Fault(f)) if f.what.contains("nothing was read")));
+}
+
+/// Two limits on time at once: that one does not lead to a kick, because all that waits was said
+/// to it, does not put off the other.
+#[test]
+fn many_bytes_for_long_do_not_put_off_the_kick_for_no_progress() {
+    let slow = OutGateConfig { soft: 2 << 10, ..OutGateConfig::CHAT };
+    let (mut net, _, listener) = stuck(Fate::Kick, 3, Config { slow, ..Config::default() });
+    net.peers[listener].stuck = false;
+    net.turn(64, usize::MAX);
+    net.peers[listener].stuck = true;
+    net.pass(Duration::from_millis(10_010));
+    let reason = net.engines[0].close_reason(net.peers[listener].id);
+    assert!(matches!(reason, Some(CloseReason::Fault(_))), "{reason:?}");
+}
+
+/// What is said after a member has gone does not replace what it still is to have.
+#[test]
+fn who_leaves_a_coalescing_room_has_the_latest_of_until_then() {
+    for leaves in [false, true] {
+        let (mut net, speaker, listener) = stuck(Fate::Coalesce, 200, Config::default());
+        if leaves {
+            net.request(listener, Request::Leave { room: ROOM });
+        } else {
+            net.end(listener);
+        }
+        net.settle();
+        for number in 200..300 {
+            let (again, key) = (false, format!("key {}", number % 10));
+            let (key, text) = (key.as_bytes(), &b"late"[..]);
+            net.request(speaker, Request::Say { room: ROOM, number, again, key, text });
+        }
+        net.settle();
+        net.peers[listener].stuck = false;
+        net.settle();
+        let (numbers, _) = heard(&net, listener);
+        assert_eq!(&numbers[numbers.len() - 10..], (190..200).collect::<Vec<_>>());
+    }
+}
+
+/// ... and if it is gone by then, it is not said to have been replaced.
+#[test]
+fn who_leaves_a_coalescing_room_hears_that_the_latest_of_until_then_is_gone() {
+    // Its engine goes on listening, or begins again when much was said meanwhile.
+    let ways =
+        [(1, false, false), (1, true, false), (2, false, false), (2, true, false), (2, true, true)];
+    for (engines, leaves, again) in ways {
+        let config = Config { fate: Fate::Coalesce, log_messages: 6, ..Config::default() };
+        let mut net = Net::new(engines, config);
+        let speaker = net.connect(0, Some((1, "speaker")));
+        let listener = net.connect(engines - 1, Some((2, "listener")));
+        let other = net.connect(engines - 1, Some((3, "other")));
+        let join = |net: &mut Net, peer| {
+            net.request(peer, Request::Join { room: ROOM, start: Start::Next });
+            net.settle();
+        };
+        [speaker, listener].into_iter().for_each(|peer| join(&mut net, peer));
+        if !again {
+            join(&mut net, other);
+        }
+        net.peers[listener].stuck = true;
+        // The keys 0 to 3 at the end are the latest; two of them are replaced when it has left.
+        for number in 0..410 {
+            if number == 400 {
+                match leaves {
+                    true => net.request(listener, Request::Leave { room: ROOM }),
+                    false => net.end(listener),
+                }
+                net.settle();
+            }
+            let key = if number < 400 { number % 4 } else { number % 2 };
+            let (again, key, text) = (false, &[b'0' + key as u8][..], &[b'x'; 1024][..]);
+            net.request(speaker, Request::Say { room: ROOM, number, again, key, text });
+            net.settle();
+        }
+        if again {
+            join(&mut net, other);
+        }
+        net.peers[listener].stuck = false;
+        net.settle();
+        let (numbers, _) = heard(&net, listener);
+        assert_eq!(numbers[numbers.len() - 2..], [398, 399], "{engines} {leaves} {again}");
+        let seqs: BTreeMap<_, _> = net.events(speaker).into_iter().filter_map(said).collect();
+        let mut whys = BTreeMap::new();
+        for event in net.events(listener) {
+            if let Event::Lost { from, count, why, .. } = event {
+                whys.extend((from..from + count).map(|seq| (seq, why)));
+            }
+        }
+        let why = |number| whys.get(&seqs[&number]).copied();
+        assert_eq!([396, 397].map(why), [Some(1), Some(1)], "{whys:?}");
+    }
+}
+
+fn said(event: Event<'_>) -> Option<(u64, u64)> {
+    match event {
+        Event::Said(said) => Some((said.number, said.seq)),
+        _ => None,
+    }
+}
+
+/// The latest message of a key that there was no room to keep was not replaced by another.
+#[test]
+fn what_was_not_replaced_is_not_said_to_be() {
+    for engines in 1..3 {
+        let config = Config { fate: Fate::Coalesce, keys: 2, ..Config::default() };
+        let mut net = Net::new(engines, config);
+        let speaker = net.connect(0, Some((1, "speaker")));
+        let listener = net.connect(engines - 1, Some((2, "listener")));
+        for peer in [speaker, listener] {
+            net.request(peer, Request::Join { room: ROOM, start: Start::Next });
+            net.settle();
+        }
+        net.peers[listener].stuck = true;
+        for number in 0..4000 {
+            let key = match number {
+                100..103 => &b"abc"[number as usize - 100..][..1],
+                _ => b"usual",
+            };
+            let (again, text) = (false, &[b'x'; 1024][..]);
+            net.request(speaker, Request::Say { room: ROOM, number, again, key, text });
+            net.settle();
+        }
+        net.peers[listener].stuck = false;
+        net.settle();
+        let (numbers, _) = heard(&net, listener);
+        assert_eq!(numbers[numbers.len() - 3..], [101, 102, 3999]);
+        let rare = net.events(speaker).into_iter().find_map(|event| match event {
+            Event::Said(said) if said.number == 100 => Some(said.seq),
+            _ => None,
+        });
+        let mut whys = Vec::new();
+        for event in net.events(listener) {
+            if let Event::Lost { from, count, why, .. } = event {
+                let over_rare = (from..from + count).contains(&rare.expect("it was said"));
+                whys.push((over_rare, why));
+            }
+        }
+        assert!(whys.contains(&(true, 1)) && whys.contains(&(false, 2)), "{whys:?}");
+        assert!(!whys.contains(&(true, 2)), "{whys:?}");
+    }
 }
 
 #[test]

@@ -6,7 +6,7 @@ use drywire::chat::codec::{self, Event};
 use drywire::chat::{Config, Server, Shared, limits};
 use drywire::conn::{CloseReason, Job, Limits, Peer, Place, Wants};
 use drywire::engine::{ConnId, Engine, Letter};
-use drywire::fanout;
+use drywire::fanout::{self, Bridge};
 use drywire::frame::frames;
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -15,6 +15,10 @@ pub(crate) struct Net {
     pub(crate) engines: Vec<Engine<Server>>,
     pub(crate) now: Tick,
     pub(crate) peers: Vec<Client>,
+    /// An engine whose thread does not get to run.
+    pub(crate) asleep: Option<usize>,
+    /// What stands for other servers, if rooms are shared with them.
+    pub(crate) bridge: Option<Bridge>,
     mail: VecDeque<Letter>,
 }
 
@@ -45,7 +49,9 @@ impl Net {
             engine
         };
         let engines = (0..count).map(engine).collect();
-        Self { engines, now: Tick::from_secs(1), peers: Vec::new(), mail: VecDeque::new() }
+        let bridge = fanout.bridged.then(|| Bridge::new(count, fanout.process, codec::redraft));
+        let (now, peers, mail) = (Tick::from_secs(1), Vec::new(), VecDeque::new());
+        Self { engines, now, peers, asleep: None, bridge, mail }
     }
 
     /// A new peer; with a name it says hello.
@@ -101,7 +107,8 @@ impl Net {
     /// carried. Whether anything moved.
     pub(crate) fn turn(&mut self, piece: usize, letters: usize) -> bool {
         let mut moved = false;
-        for engine in &mut self.engines {
+        let asleep = self.asleep;
+        for (_, engine) in self.engines.iter_mut().enumerate().filter(|(i, _)| Some(*i) != asleep) {
             if engine.deadline().is_some_and(|due| due.at <= self.now) {
                 engine.tick(self.now);
             }
@@ -117,18 +124,31 @@ impl Net {
         for engine in &mut self.engines {
             self.mail.extend(std::iter::from_fn(|| engine.next_mail()));
         }
+        if let Some(bridge) = &mut self.bridge {
+            self.mail.extend(std::iter::from_fn(|| bridge.next_mail()));
+        }
+        let mut kept = VecDeque::new();
         for _ in 0..letters.min(self.mail.len()) {
             let letter = self.mail.pop_front().expect("counted");
-            self.engines[letter.to()].receive_mail(self.now, letter);
+            if Some(letter.to()) == asleep {
+                kept.push_back(letter);
+                continue;
+            }
+            match (self.engines.get_mut(letter.to()), &mut self.bridge) {
+                (Some(engine), _) => engine.receive_mail(self.now, letter),
+                (None, bridge) => bridge.as_mut().expect("mail to a bridge").receive(letter),
+            }
             moved = true;
         }
+        kept.append(&mut self.mail);
+        self.mail = kept;
         moved
     }
 
     fn peer_turn(&mut self, peer: usize, piece: usize) -> bool {
         let now = self.now;
         let client = &mut self.peers[peer];
-        if client.closed.is_some() {
+        if client.closed.is_some() || Some(client.engine) == self.asleep {
             return false;
         }
         let (engine, id) = (&mut self.engines[client.engine], client.id);
@@ -186,7 +206,8 @@ impl Net {
         let end = self.now + time;
         loop {
             self.settle();
-            let due = self.engines.iter().filter_map(Engine::deadline).map(|d| d.at).min();
+            let awake = self.engines.iter().enumerate().filter(|(i, _)| Some(*i) != self.asleep);
+            let due = awake.filter_map(|(_, engine)| engine.deadline()).map(|d| d.at).min();
             match due.filter(|at| *at <= end) {
                 Some(at) => self.now = at.max(Tick(self.now.0 + 1)),
                 None => break,
@@ -209,6 +230,11 @@ impl Net {
 
     pub(crate) fn events(&self, peer: usize) -> Vec<Event<'_>> {
         self.payloads(peer).into_iter().map(|p| Event::parse(p).expect("an event")).collect()
+    }
+
+    /// Messages between engines that were not delivered.
+    pub(crate) fn mail(&self) -> usize {
+        self.mail.iter().map(Letter::count).sum()
     }
 
     /// Bytes held by all engines: connections, rooms, queues.

@@ -2,8 +2,11 @@
 
 use crate::net::Net;
 use drywire::chat::codec::{Event, Request, Said};
-use drywire::conn::CloseReason;
+use drywire::chat::{Server, Shared, codec};
+use drywire::conn::{CloseReason, Peer};
+use drywire::engine::Engine;
 use drywire::fanout::{Config, Start};
+use drywire::frame::frames;
 use std::time::Duration;
 
 fn texts<'a>(events: &[Event<'a>]) -> Vec<&'a [u8]> {
@@ -67,6 +70,79 @@ fn half_close_after_speaking_still_hears_it_all() {
         assert_eq!(net.payloads(peer).len(), 50, "{engines} engines");
         assert_eq!(net.peers[peer].closed, Some(CloseReason::PeerDone));
     }
+}
+
+#[test]
+fn a_speaker_that_is_kicked_as_it_leaves_hears_why() {
+    // Its first message is gone from the log before it could be given it.
+    let config = Config { log_messages: 1, ..Config::default() };
+    let mut engine = Engine::<Server>::new(
+        Shared::new(drywire::chat::Config::default(), config),
+        drywire::chat::limits(),
+        4,
+    );
+    let now = drywire::Tick::from_secs(1);
+    let id = engine.accept(now, &Peer::Virtual(1)).expect("room");
+    engine.receive(id, now, b"\0\0\0\x01a\0\0\0\x01b");
+    engine.end_of_input(id, now);
+    while let Some(id) = engine.next_dirty(now) {
+        engine.resume(id, now);
+    }
+    engine.tick(now);
+    let heard: Vec<u8> = engine.outgoing(id).flatten().copied().collect();
+    assert!(heard[4..].starts_with(b"-- too slow"), "{}", heard.escape_ascii());
+}
+
+#[test]
+fn a_leave_is_answered_also_behind_a_half_close() {
+    for engines in 1..4 {
+        for room in [&b"den"[..], b"hall", b"attic"] {
+            let mut net = Net::new(engines, Config::default());
+            let ann = net.connect(engines - 1, Some((1, "ann")));
+            net.request(ann, Request::Join { room, start: Start::Next });
+            net.settle();
+            net.request(ann, Request::Leave { room });
+            net.end(ann);
+            net.settle();
+            let left = |event: &Event<'_>| *event == Event::Left { room };
+            assert_eq!(net.events(ann).iter().filter(|e| left(e)).count(), 1, "{engines} engines");
+        }
+    }
+}
+
+#[test]
+fn a_server_that_was_away_for_an_hour_pings_before_it_gives_anyone_up() {
+    let shared = Shared::new(drywire::chat::Config::default(), Config::default());
+    let mut engine = Engine::<Server>::new(shared, drywire::chat::limits(), 1);
+    let now = drywire::Tick::from_secs(1);
+    let id = engine.accept(now, &Peer::Virtual(1)).expect("room");
+    let mut hello = Vec::new();
+    codec::encode_hello(&mut hello, 1, b"ann");
+    engine.receive(id, now, &hello);
+    let welcome = engine.outgoing(id).map(<[u8]>::len).sum();
+    engine.sent(id, now, welcome);
+    let back = now + Duration::from_secs(3600);
+    for _ in 0..3 {
+        engine.tick(back);
+        assert_eq!(engine.close_reason(id), None);
+    }
+    engine.tick(back + Duration::from_secs(9));
+    assert_eq!(engine.close_reason(id), None, "it has had no time to answer");
+}
+
+#[test]
+fn a_connection_over_the_limit_hears_why_in_a_message() {
+    let shared = Shared::new(drywire::chat::Config::default(), Config::default());
+    let mut engine = Engine::<Server>::new(shared, drywire::chat::limits(), 1);
+    let now = drywire::Tick::from_secs(1);
+    engine.accept(now, &Peer::Virtual(1)).expect("room");
+    let id = engine.refuse(now).expect("room for a refusal");
+    let heard: Vec<u8> = engine.outgoing(id).flatten().copied().collect();
+    let mut state = Default::default();
+    let frame =
+        frames(&codec::plain(), &mut state, &heard).next().expect("a frame").expect("a good one");
+    assert_eq!(frame.payload, b"-- the server takes no more connections --");
+    assert_eq!(heard.len(), 4 + frame.payload.len());
 }
 
 #[test]

@@ -163,6 +163,37 @@ proptest! {
         prop_assert_eq!(&Model::new(scale, 0).run(scale, &constant).ends, &base);
     }
 
+    /// What may be waited is between the target and the budget, never rises while the queue is not
+    /// empty, is the target once that was so for the interval, and the budget again after an
+    /// eighth of it without requests.
+    #[test]
+    fn the_wait_allowed_follows_the_queue(ops in ops()) {
+        let mut model = Model::new(1, 0);
+        let (budget, target, interval) = (model.config.budget, model.config.target, model.config.interval);
+        let (mut before, mut filled) = (budget, None);
+        for (units, op) in &ops {
+            let was_empty = model.queue.is_empty();
+            model.now = Tick(model.now.0 + units * UNIT);
+            model.step(1, op);
+            let allowed = model.admission.allowed_wait(&model.config, model.now);
+            prop_assert!((target..=budget).contains(&allowed));
+            if model.queue.is_empty() {
+                filled = None;
+                let mut calm = model.admission;
+                let now = model.now + interval / 8;
+                let _ = calm.admit(&model.config, &Ask::new(now));
+                prop_assert_eq!(calm.allowed_wait(&model.config, now), budget);
+            } else {
+                prop_assert!(was_empty || allowed <= before);
+                let since = *filled.get_or_insert(model.now);
+                if model.now.since(since) >= interval {
+                    prop_assert_eq!(allowed, target);
+                }
+            }
+            before = allowed;
+        }
+    }
+
     /// What a request meets at the door, in every state a trace can reach.
     #[test]
     fn the_door_keeps_its_promises(ops in ops(), class in 0u8..6, deadline in prop::option::of(0u64..200)) {
@@ -183,9 +214,9 @@ proptest! {
             let stuck = age > 2 * model.config.give_up.as_nanos() as u64;
             let share = u64::from(model.config.shares[usize::from(class).min(CLASSES - 1)]);
             let part = |d: std::time::Duration| d.as_nanos() as u64 * share / 100;
-            let within = wait <= part(model.config.budget) && !stuck && ask.queue_len < model.config.queue_max;
-            let fresh = !model.admission.standing(&model.config, ask.now)
-                || wait <= part(model.config.target) / 2;
+            let allowed = part(model.admission.allowed_wait(&model.config, ask.now));
+            let within = wait <= allowed && !stuck && ask.queue_len < model.config.queue_max;
+            let fresh = !model.admission.standing(ask.now) || wait <= allowed / 2;
             if ask.queue_len == 0 || (within && fresh) {
                 prop_assert!(matches!(verdict, Admit::Accept { .. }), "{verdict:?} for {ask:?}");
             }
@@ -267,6 +298,8 @@ fn a_wrong_estimate_heals_through_the_empty_queue() {
 fn in_a_standing_queue_the_connection_that_fills_it_gives_way() {
     let config = AdmitConfig::DEFAULT;
     let mut admission = Admission::new(&config, Tick::ZERO);
+    // Not empty from here on.
+    assert!(matches!(admission.admit(&config, &Ask::new(Tick::ZERO)), Admit::Accept { .. }));
     // 30 waiting: 3 ms, below the target of 5 ms, above half of it.
     let crowd = Ask { queue_len: 30, conns_waiting: 6, ..Ask::new(Tick::from_secs(1)) };
     let polite = Ask { conn_waiting: 1, ..crowd };

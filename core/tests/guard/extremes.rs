@@ -5,10 +5,11 @@ use drywire::guard::{
     Admission, AdmitConfig, Ask, Backend, BackendConfig, Band, Buffered, Drain, DrainConfig,
     DrainStep, Failed, Heartbeat, HeartbeatConfig, How, InFlight, Line, OutGate, OutGateConfig,
     Outcome, Patience, PatienceConfig, Phi, PhiConfig, PickConfig, PingFlood, PingFloodConfig,
-    Progress, ReadGate, ReadGateConfig, RetryBudget, RetryConfig, StallGuard, Throttle,
-    ThrottleConfig, Waited, WhenFull, pick,
+    Progress, ReadGate, ReadGateConfig, RefusalPause, RefusalWindow, RetryBudget, RetryConfig,
+    StallGuard, Throttle, ThrottleConfig, Waited, WhenFull, pick,
 };
 use proptest::prelude::*;
+use std::fmt::Debug;
 use std::time::Duration;
 
 const EXTREMES: [u64; 3] = [0, 1, u64::MAX];
@@ -42,6 +43,18 @@ impl Numbers<'_> {
     fn maybe(&mut self) -> Option<Tick> {
         (!self.u64().is_multiple_of(3)).then(|| self.tick())
     }
+    /// The same state, or any other: states are plain numbers and back, and any numbers are one.
+    fn state<S, const N: usize>(&mut self, state: S) -> S
+    where
+        S: Copy + Debug + PartialEq + From<[u64; N]>,
+        [u64; N]: From<S>,
+    {
+        let any = S::from(std::array::from_fn(|_| self.u64()));
+        for state in [state, any] {
+            assert_eq!(S::from(<[u64; N]>::from(state)), state);
+        }
+        if self.u64().is_multiple_of(2) { state } else { any }
+    }
 }
 
 fn admit(n: &mut Numbers<'_>) {
@@ -73,11 +86,12 @@ fn admit(n: &mut Numbers<'_>) {
             conns_waiting: n.size(),
             draining: n.u64().is_multiple_of(2),
         };
+        admission = n.state(admission);
         let _ = admission.admit(&config, &ask);
         let waited = Waited { now: n.tick(), expires_at: n.tick(), left: n.size() };
         let _ = admission.on_dequeue(&waited);
         admission.on_complete(n.span());
-        let _ = admission.standing(&config, n.tick());
+        let _ = admission.standing(n.tick());
     }
 }
 
@@ -95,12 +109,28 @@ fn gates(n: &mut Numbers<'_>) {
     for _ in 0..4 {
         let now =
             Buffered { conn_in: n.size(), conn_out: n.size(), queue: n.size(), total: n.size() };
+        gate = n.state(gate);
         let _ = gate.poll(&config, &now);
         gate.took(n.size(), n.small());
     }
     gate.new_turn();
     let open = gate.poll(&config, &Buffered::NOTHING);
     assert!(matches!(open, drywire::guard::Read::Go { .. }), "stuck: {config:?}");
+
+    let mut window = RefusalWindow::new();
+    let mut pause = RefusalPause::new();
+    for _ in 0..4 {
+        (window, pause) = (n.state(window), n.state(pause));
+        let (length, now) = (n.span(), n.tick());
+        let end = window.refused(length, n.small(), n.small(), now);
+        assert!(end.is_none_or(|end| now < end && end <= now + length), "longer than a pause");
+        pause.refused(end);
+        pause.drained();
+        pause.poll(n.tick());
+        let _ = (pause.deadline(), pause.holds_input(), pause.holds_output());
+    }
+    pause.poll(Tick::MAX);
+    assert!(!pause.holds_input(), "stuck");
 
     let config = OutGateConfig {
         hard: n.size(),
@@ -114,6 +144,7 @@ fn gates(n: &mut Numbers<'_>) {
     };
     let mut gate = OutGate::new();
     for _ in 0..4 {
+        gate = n.state(gate);
         let _ = gate.offer(&config, n.tick(), n.size(), n.size(), n.u64().is_multiple_of(2));
         gate.sent(&config, n.tick(), n.size(), n.size());
         gate.stalled(n.span());
@@ -135,6 +166,8 @@ fn beats(n: &mut Numbers<'_>) {
     let patience_config = PatienceConfig { idle: n.span(), request: n.span() };
     let mut patience = Patience::new(n.tick());
     for progress in [Progress::Partial, Progress::Busy, Progress::NextPartial, Progress::Idle] {
+        (beat, phi, flood) = (n.state(beat), n.state(phi), n.state(flood));
+        (stall, patience) = (n.state(stall), n.state(patience));
         let line = Line { pending: n.size(), progress: n.tick() };
         let _ = beat.poll(&config, n.tick(), &line);
         let _ = beat.deadline(&config, &line);
@@ -162,6 +195,7 @@ fn drain(n: &mut Numbers<'_>) {
     for _ in 0..8 {
         let load =
             InFlight { requests: n.size(), conns: n.size(), closing: n.size(), acked: n.size() };
+        drain = n.state(drain);
         let step = drain.poll(&config, n.tick(), &load);
         if let DrainStep::Close(closes) = step {
             assert!(closes <= load.conns);
@@ -192,6 +226,7 @@ fn client(n: &mut Numbers<'_>) {
     };
     let mut backends = [Backend::new(n.u64(), n.small()), Backend::new(n.u64(), n.small())];
     for outcome in [Outcome::Nack, Outcome::Timeout, Outcome::Ok, Outcome::Error] {
+        budget = n.state(budget);
         budget.on_request(&config, n.tick());
         let failed = Failed {
             attempt: n.byte(),
@@ -202,10 +237,12 @@ fn client(n: &mut Numbers<'_>) {
         };
         let _ = budget.may_retry(&config, n.tick(), &failed, n.u64());
         let _ = budget.may_hedge(&config, n.tick(), n.tick(), n.span(), true);
+        throttle = n.state(throttle);
         let _ = throttle.ask(&throttle_config, n.tick(), n.u64());
         throttle.on_accepted(&throttle_config, n.tick());
         backends[0].on_reply(&backend_config, n.tick(), outcome);
         for backend in &mut backends {
+            *backend = n.state(*backend);
             backend.pending = n.small();
             backend.on_send();
         }
@@ -216,8 +253,8 @@ fn client(n: &mut Numbers<'_>) {
             panic_percent: n.byte(),
         };
         let avoid = n.maybe().map(|t| t.0 as usize);
-        let _ = pick(&pick_config, &backends, How::LeastPending, avoid, n.tick(), n.u64());
-        let _ = pick(&pick_config, &backends, How::Keyed(n.u64()), avoid, n.tick(), n.u64());
+        let _ = pick(&pick_config, backends, How::LeastPending, avoid, n.tick(), n.u64());
+        let _ = pick(&pick_config, backends, How::Keyed(n.u64()), avoid, n.tick(), n.u64());
     }
 }
 

@@ -3,8 +3,10 @@
 mod admit;
 mod beat;
 mod drain;
+mod epoch;
 mod extremes;
 mod gates;
+mod pause;
 mod pick;
 mod retry;
 

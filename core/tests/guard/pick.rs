@@ -167,7 +167,7 @@ fn keys_are_spread_by_weight() {
     let backends = [Backend::new(10, 1), Backend::new(20, 2), Backend::new(30, 5)];
     let keys = (0..40_000u64).map(|i| i.wrapping_mul(0x9e37_79b9_7f4a_7c15));
     let shares =
-        shares(&backends, keys.map(|key| pick(&config, &backends, How::Keyed(key), None, NOW, 0)));
+        shares(&backends, keys.map(|key| pick(&config, backends, How::Keyed(key), None, NOW, 0)));
     for (share, ideal) in shares.iter().zip([12.5, 25.0, 62.5]) {
         assert!((share - ideal).abs() < 1.0, "{share} for {ideal}");
     }
@@ -182,7 +182,7 @@ fn an_idle_pool_is_used_by_weight() {
     let mut under_way = std::collections::VecDeque::new();
     let picks = (0..20_000).map(|_| {
         random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
-        let picked = pick(&CONFIG, &pool, How::LeastPending, None, NOW, random);
+        let picked = pick(&CONFIG, pool, How::LeastPending, None, NOW, random);
         if let Pick::To(i) = picked {
             pool[i].on_send();
             under_way.push_back(i);

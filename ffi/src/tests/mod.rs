@@ -1,8 +1,10 @@
 //! The interface as its callers see it: every test calls the exports, nothing behind them.
 
 mod client;
+mod clients;
 mod framer;
 mod layout;
+mod policies;
 mod server;
 mod services;
 mod support;

@@ -16,7 +16,7 @@ use drywire::memcache::{Config, Part, Shared};
 use proptest::prelude::*;
 
 /// The same script through the Rust API, whole.
-fn through_rust(script: &[u8]) -> Vec<u8> {
+pub(super) fn through_rust(script: &[u8]) -> Vec<u8> {
     let hasher = Hasher::new(0);
     let store = Store::new(StoreConfig::new(64 << 20, hasher.clone())).unwrap();
     let shared = Shared::new(Config::new(hasher, 0), Local::one(Part::new(store)));
@@ -125,12 +125,14 @@ fn segments_stay_until_they_are_consumed() {
     // SAFETY: as above.
     assert_eq!(unsafe { drywire_conn_abort(reader.0, 0, DRYWIRE_TRANSPORT_RESET) }, DRYWIRE_OK);
     assert_eq!(look(&iov[..n])[1..], before[1..]);
-    assert_eq!(reader.wants(), DRYWIRE_WANT_CLOSE);
+    assert_eq!(reader.wants(), DRYWIRE_WANT_CLOSE | DRYWIRE_WANT_RESET, "answers are lost");
     assert_eq!(reader.consume(bytes), DRYWIRE_ERR_RANGE);
     assert_eq!(reader.consume(bytes - 1), DRYWIRE_OK);
 }
 
+/// Not under Miri: to look too late is the point.
 #[test]
+#[cfg(not(miri))]
 fn debug_views_are_overwritten_once_consumed() {
     let server = memcached(&drywire_server_options { flags: DRYWIRE_DEBUG_VIEWS, ..defaults() });
     let conn = server.open(1);
@@ -311,6 +313,53 @@ fn lines_server(window: u32, idle_ns: u64) -> Server {
     Server(server)
 }
 
+/// It has no words for a refusal, and a peaceful end would look like one that owes nothing.
+#[test]
+fn a_custom_server_refuses_with_a_reset() {
+    let server = lines_server(4, DRYWIRE_NO_DEADLINE);
+    let conn = server.open(0);
+    // SAFETY: a live server.
+    assert_eq!(unsafe { drywire_server_drain(server.0, 0) }, DRYWIRE_OK);
+    let mut late = ptr::null_mut();
+    // SAFETY: as above.
+    let status = unsafe { drywire_conn_open(server.0, 0, ptr::null_mut(), &mut late) };
+    assert_eq!((status, late.is_null()), (DRYWIRE_ERR_OVERLOADED, true));
+    let mut stats = drywire_server_stats { struct_size: 56, ..crate::sized::Growing::DEFAULT };
+    // SAFETY: as above.
+    unsafe { drywire_server_get_stats(server.0, &mut stats) };
+    assert_eq!((stats.connections, stats.overloaded), (1, 1));
+    drop(conn);
+}
+
+/// Not under Miri: to look too late is the point.
+#[test]
+#[cfg(not(miri))]
+fn views_of_a_poll_are_overwritten_by_the_next_in_debug_mode() {
+    let framing = drywire_framer_options {
+        kind: DRYWIRE_FRAMING_LINES,
+        max_payload: 100,
+        ..crate::sized::Growing::DEFAULT
+    };
+    let options = drywire_server_options { flags: DRYWIRE_DEBUG_VIEWS, ..defaults() };
+    let mut server = ptr::null_mut();
+    // SAFETY: valid memory.
+    let status = unsafe { drywire_custom_server_new(&options, &framing, ptr::null(), &mut server) };
+    assert_eq!(status, DRYWIRE_OK);
+    let server = Server(server);
+    let conn = server.open(0);
+    assert_eq!(conn.feed(b"one\ntwo\n").0, DRYWIRE_OK);
+    let (mut event, mut n) = (drywire_event::new(0, 0), 0);
+    // SAFETY: a live server; views of it are kept for a while in debug mode.
+    unsafe {
+        assert_eq!(drywire_server_poll(server.0, &mut event, 1, &mut n), DRYWIRE_MORE);
+        let first = event.a;
+        assert_eq!(text(first), "one");
+        assert_eq!(drywire_server_poll(server.0, &mut event, 1, &mut n), DRYWIRE_MORE);
+        assert_eq!(text(event.a), "two");
+        assert_eq!(core::slice::from_raw_parts(first.data, first.len), [0xDD; 3]);
+    }
+}
+
 /// Polls all requests: connection, token, kind of event, payload.
 fn poll(server: &Server) -> Vec<(u64, u64, u32, String)> {
     let mut requests = Vec::new();
@@ -444,6 +493,42 @@ fn silent_connections_of_a_custom_protocol_end() {
     assert_eq!(server.ready(), [9]);
     assert_eq!(conn.error().status, DRYWIRE_ERR_TIMED_OUT as i32);
     assert_eq!(conn.output(4), b"hi\n", "what is owed is still delivered");
+}
+
+/// A host that was away reads before it ticks: who had spoken meanwhile stays.
+#[test]
+fn who_is_due_is_named_before_a_tick_gives_it_up() {
+    let server = lines_server(8, 1_000);
+    let conns: Vec<Conn> = (0..4).map(|user| server.open(user)).collect();
+    let due = |now: u64| {
+        let mut one = drywire_ready { id: 0, user: ptr::null_mut(), flags: 0, reserved: 0 };
+        let mut n = usize::MAX;
+        // SAFETY: a live server and room for one.
+        let status = unsafe { drywire_server_due(server.0, now, &mut one, 1, &mut n) };
+        (status, (n == 1).then(|| one.user.addr()))
+    };
+    assert_eq!(due(999), (DRYWIRE_OK, None));
+    assert_eq!(due(1_000), (DRYWIRE_MORE, Some(0)));
+    let mut gone = conns.into_iter();
+    let (spoke, freed, silent, late) =
+        (gone.next().unwrap(), gone.next(), gone.next().unwrap(), gone.next().unwrap());
+    drop(freed);
+    let mut n = 0;
+    // SAFETY: a live connection and valid memory.
+    unsafe {
+        let fed = drywire_conn_feed(spoke.0, 1_000, b"a".as_ptr(), 1, &mut n);
+        assert_eq!(fed, DRYWIRE_OK);
+    }
+    // The rest of the same list, though one is gone by now.
+    assert_eq!(due(1_000), (DRYWIRE_MORE, Some(2)));
+    assert_eq!(due(1_000), (DRYWIRE_OK, Some(3)));
+    // A new one: without the one that spoke.
+    assert_eq!(due(1_000), (DRYWIRE_MORE, Some(2)));
+    // SAFETY: a live server.
+    assert_eq!(unsafe { drywire_server_tick(server.0, 1_000) }, DRYWIRE_OK);
+    assert_eq!(due(1_000), (DRYWIRE_OK, None), "a tick ends the list");
+    let ended = [&spoke, &silent, &late].map(|conn| conn.error().code);
+    assert_eq!(ended, [DRYWIRE_CLOSE_NONE, DRYWIRE_CLOSE_FAULT, DRYWIRE_CLOSE_FAULT]);
 }
 
 #[test]

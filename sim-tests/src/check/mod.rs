@@ -1,11 +1,14 @@
 //! What must hold when a run is over, beyond what the world and the callers check all the time.
 
+mod delivered;
 mod order;
 mod wgl;
 
+pub use delivered::Delivered;
 pub use order::{Answers, OnLink, answers, by_link};
 pub use wgl::{Decided, Entry, Spec, linearize};
 
+use crate::fault::Fault;
 use crate::trial::Run;
 use crate::violation::Violation;
 use crate::workload::Workload;
@@ -32,6 +35,19 @@ where
     fn check(&self, run: &Run<'_, W>) -> Result<u64, Violation> {
         self(run)
     }
+}
+
+/// Whether the server was frozen or its clock moved: nothing is promised about its time then.
+#[must_use]
+pub fn time_was_tampered_with<W: Workload>(run: &Run<'_, W>) -> bool {
+    was_hit(run, &[Fault::Freeze, Fault::Clock])
+}
+
+/// Whether one of `faults` hit.
+#[must_use]
+pub fn was_hit<W: Workload>(run: &Run<'_, W>, faults: &[Fault]) -> bool {
+    let matrix = run.world.matrix();
+    faults.iter().any(|fault| matrix.phases().iter().any(|phase| matrix.hits(*fault, phase) > 0))
 }
 
 /// A connection that is not heard for `after` is over, not before and at most `slack` later, by

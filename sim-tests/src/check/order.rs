@@ -34,6 +34,16 @@ pub fn answers<W: Workload>(
     link: LinkId,
     ops: &OnLink<'_, W>,
 ) -> Result<Answers<W>, Violation> {
+    said(run, link, ops).map(|(answers, _)| answers)
+}
+
+/// The answers, and whether the server refused everything else that was asked.
+pub(super) fn said<W: Workload>(
+    run: &Run<'_, W>,
+    link: LinkId,
+    ops: &OnLink<'_, W>,
+) -> Result<(Answers<W>, bool), Violation> {
+    let mut refused = false;
     let mut work = (run.work)();
     work.connected();
     let transcript = &run.transcripts()[link.0 as usize];
@@ -47,9 +57,10 @@ pub fn answers<W: Workload>(
         let read = owed.partition_point(|i| ops[*i].bytes.start < fed);
         let heard = work.hear(&mut owed[..read].iter().map(|i| &ops[*i].request), &said[at..]);
         match heard {
-            Ok(None) => return Ok(found),
+            Ok(None) => return Ok((found, refused)),
             Ok(Some(heard)) => {
                 at += heard.used;
+                refused |= matches!(heard.what, Said::Refusal(_));
                 if let Said::Answer(nth, reply) = heard.what
                     && let Some(call) = transcript.producing(at as u64)
                     && nth < owed.len()

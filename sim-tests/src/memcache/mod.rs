@@ -9,6 +9,7 @@ pub use model::{Item, KeyOp, Model};
 pub use witness::{ClientSide, Witness};
 pub use work::{Memcache, Reply, Request, Verb};
 
+use crate::check::Delivered;
 use crate::decide::{Decider, Key, Site};
 use crate::fault::{Covers, Fault, Rare};
 use crate::serve::Serve;
@@ -125,5 +126,5 @@ const COVERS: Covers = Covers {
 /// memcached under everything.
 #[must_use]
 pub fn trial() -> Trial<Memcache> {
-    Trial::of("memcached", serve, Memcache::new).expect(Witness).covers(COVERS)
+    Trial::of("memcached", serve, Memcache::new).expect(Witness).expect(Delivered).covers(COVERS)
 }

@@ -19,7 +19,8 @@ use std::collections::BTreeMap;
 pub struct Witness;
 
 /// Judges by what clients saw alone: for servers in another process. The workload must not use
-/// times to live, and the server must not be started again meanwhile.
+/// times to live. A server that is started again meanwhile begins another life:
+/// [`ClientSide::judge_lives`].
 #[derive(Clone, Copy, Debug)]
 pub struct ClientSide {
     /// The server's item size limit.
@@ -31,7 +32,8 @@ const BUDGET: u64 = 200_000;
 const SECOND: u64 = 1_000_000_000;
 
 /// Before the first call.
-const START: Call = Call { event: 0, now: 0, fed: 0, produced: 0, caught_up: true };
+const START: Call =
+    Call { event: 0, now: 0, real: 0, fed: 0, produced: 0, sent: 0, caught_up: true };
 
 /// The server's clock, in seconds: see [`KeyOp`].
 #[derive(Clone, Copy, Debug, Default)]
@@ -135,6 +137,19 @@ impl ClientSide {
     /// # Errors
     /// The key whose history no memcached could have produced.
     pub fn judge(&self, history: &[Asked]) -> Result<u64, Violation> {
+        self.judge_lives(history, |_| 0)
+    }
+
+    /// The same, where `life` says which life of the server an operation belongs to: each begins
+    /// without items.
+    ///
+    /// # Errors
+    /// The key whose history no memcached could have produced.
+    pub fn judge_lives(
+        &self,
+        history: &[Asked],
+        life: impl Fn(&Asked) -> u32,
+    ) -> Result<u64, Violation> {
         let mut histories = Histories::new();
         for (nth, op) in history.iter().enumerate() {
             let place = |t: drywire::Tick| (t.0 << 12) | (nth as u64 & 0xfff);
@@ -153,7 +168,7 @@ impl ClientSide {
                 Outcome::Pending | Outcome::Failed(_) | Outcome::Abandoned => (None, None),
             };
             let entry = (place(op.invoked), until.map(place), Times::default());
-            project(&mut histories, 0, &op.request, reply, entry);
+            project(&mut histories, life(op), &op.request, reply, entry);
         }
         judge(Model::new(self.item_max), histories)
     }

@@ -23,6 +23,7 @@ pub enum Flaw {
     ReadsOn,
     NeverShutsDown,
     NoDeadlines,
+    PausesForEver,
     AlwaysDue,
     NeverReleases,
     TornLine,
@@ -35,6 +36,14 @@ pub enum Flaw {
     LosesLargeInput,
     LosesResults,
     LosesWorkers,
+    TicksFirst,
+    DrainIsTheEnd,
+    LosesMail,
+    ShufflesMail,
+    SplitHomes,
+    StopsClock,
+    DeafToUnsub,
+    PublishesTwice,
     Mute,
 }
 
@@ -51,13 +60,16 @@ pub struct Flawed<M> {
     back: u64,
     /// Those of them whose connection was gone by then.
     orphans: u64,
+    letters: u64,
+    /// A letter that the next one overtakes.
+    late: Option<Letter>,
 }
 
 impl<M: Machine> Flawed<M> {
     /// `inner`, with `flaw`.
     pub fn new(inner: M, flaw: Flaw) -> Self {
         let (torn, tenants) = (BTreeSet::new(), Vec::new());
-        Self { inner, flaw, torn, tenants, back: 0, orphans: 0 }
+        Self { inner, flaw, torn, tenants, back: 0, orphans: 0, letters: 0, late: None }
     }
 
     fn is(&self, flaw: Flaw) -> bool {
@@ -112,6 +124,17 @@ impl<M: Machine> Machine for Flawed<M> {
             Flaw::DropsOddRead if whole == 613 => bytes = &bytes[..612],
             Flaw::DropsRareRead if whole == 1021 && id.slot == 3 => bytes = &bytes[..1020],
             Flaw::Mute => return whole,
+            Flaw::DeafToUnsub => {
+                owned = bytes.to_vec();
+                // Another topic, which nobody names.
+                for at in memchr::memmem::find_iter(bytes, b"unsub ") {
+                    owned[at..at + 6].copy_from_slice(b"sub   ");
+                }
+                bytes = &owned;
+            }
+            Flaw::PublishesTwice if is_one_value(bytes) => {
+                self.inner.receive(id, now, bytes);
+            }
             Flaw::LosesLargeInput => {
                 self.inner.receive(id, now, bytes);
                 return whole;
@@ -149,6 +172,9 @@ impl<M: Machine> Machine for Flawed<M> {
     }
 
     fn close(&mut self, id: ConnId, now: Tick) {
+        if self.is(Flaw::DrainIsTheEnd) {
+            self.inner.abort(id, now, CloseReason::Local);
+        }
         self.inner.close(id, now);
     }
 
@@ -214,7 +240,9 @@ impl<M: Machine> Machine for Flawed<M> {
     }
 
     fn seat(&mut self, place: Place) {
-        self.inner.seat(place);
+        // The first engine does not know of the last one, and looks for homes without it.
+        let unknown = self.is(Flaw::SplitHomes) && place.index == 0 && place.count > 2;
+        self.inner.seat(Place { count: place.count - usize::from(unknown), ..place });
     }
 
     fn next_mail(&mut self) -> Option<Letter> {
@@ -222,15 +250,35 @@ impl<M: Machine> Machine for Flawed<M> {
     }
 
     fn receive_mail(&mut self, now: Tick, letter: Letter) {
-        self.inner.receive_mail(now, letter);
+        self.letters += 1;
+        match self.flaw {
+            Flaw::LosesMail if self.letters.is_multiple_of(20) => {}
+            Flaw::ShufflesMail if self.letters.is_multiple_of(5) && self.late.is_none() => {
+                self.late = Some(letter);
+            }
+            _ => {
+                self.inner.receive_mail(now, letter);
+                if let Some(late) = self.late.take() {
+                    self.inner.receive_mail(now, late);
+                }
+            }
+        }
     }
 
     fn deadline(&self) -> Option<Deadline> {
         let deadline = self.inner.deadline();
         match self.flaw {
             Flaw::NoDeadlines => None,
+            Flaw::PausesForEver => deadline.filter(|due| due.why != "refusal"),
+            Flaw::StopsClock => deadline.filter(|due| due.why != "utc_time"),
             Flaw::AlwaysDue => deadline.map(|d| Deadline { at: Tick::ZERO, ..d }),
             _ => deadline,
+        }
+    }
+
+    fn due(&self, now: Tick, ids: &mut Vec<ConnId>) {
+        if !self.is(Flaw::TicksFirst) {
+            self.inner.due(now, ids);
         }
     }
 
@@ -239,6 +287,9 @@ impl<M: Machine> Machine for Flawed<M> {
     }
 
     fn drain(&mut self, now: Tick) {
+        if self.is(Flaw::DrainIsTheEnd) {
+            self.tenants.iter().for_each(|id| self.inner.abort(*id, now, CloseReason::Local));
+        }
         self.inner.drain(now);
     }
 
@@ -261,6 +312,22 @@ impl<M: Machine> Machine for Flawed<M> {
         self.inner.len()
     }
 
+    fn buffered(&self) -> usize {
+        self.inner.buffered()
+    }
+
+    fn set_buffered_elsewhere(&mut self, bytes: usize) {
+        self.inner.set_buffered_elsewhere(bytes);
+    }
+
+    fn reads_stopped(&self) -> bool {
+        self.inner.reads_stopped()
+    }
+
+    fn gathers_until(&self, now: Tick) -> Option<Tick> {
+        self.inner.gathers_until(now)
+    }
+
     fn footprint(&self) -> usize {
         self.inner.footprint()
     }
@@ -272,6 +339,13 @@ impl<M: Machine> Machine for Flawed<M> {
     fn limits(&self) -> &Limits {
         self.inner.limits()
     }
+}
+
+/// Whether this is a value for a topic, and nothing else.
+fn is_one_value(bytes: &[u8]) -> bool {
+    bytes.starts_with(b"pub ")
+        && bytes.ends_with(b"\n")
+        && memchr::memchr_iter(b'\n', bytes).count() == 2
 }
 
 /// Parts of a store, of which the wrong one is lent now and then.

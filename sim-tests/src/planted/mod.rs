@@ -5,7 +5,11 @@
 //! the contract of one side, [`kv`] is a small protocol with a switch for each mistake. The
 //! product itself contains none of this.
 
+mod chat;
+mod fanout;
 pub mod flawed;
+mod guard;
+mod hub;
 pub mod kv;
 mod sudoku;
 
@@ -48,7 +52,10 @@ pub fn planted() -> Vec<Planted> {
         let experiment = Box::new(kv::trial(name, Some(*mistake)));
         all.push(Planted { name, area, catchers, budget: *budget, experiment });
     }
+    all.extend(guard::planted());
     all.extend(sudoku::planted());
+    all.extend(chat::planted());
+    all.extend(hub::planted());
     all
 }
 

@@ -1,11 +1,18 @@
 //! sudoku under fire: slow work, answered in any order or refused in time.
 
+mod mover;
+pub(crate) mod offered;
 mod promises;
+pub(crate) mod rolling;
 mod work;
 
+pub use mover::{Asked, End, Mistake, Move, Mover, Ways};
+pub use offered::{Goodput, Offered, Service, overload};
 pub use promises::{Prompt, TakesOne};
+pub use rolling::{DEPARTURE, Rolling, WAYS, rolling};
 pub use work::{Cells, Reply, Request, Sudoku};
 
+use crate::check::Delivered;
 use crate::decide::{Decider, Key, Site};
 use crate::fault::{Covers, Fault, Rare};
 use crate::serve::Serve;
@@ -49,6 +56,7 @@ const DEADLINE: Site = Site::new("sudoku.deadline");
 const WORKERS: Site = Site::new("sudoku.workers");
 const GUESSES: Site = Site::new("sudoku.guesses");
 const UNDER_WAY: Site = Site::new("sudoku.under-way");
+const PAUSE: Site = Site::new("sudoku.pause");
 
 impl Shape {
     /// Draws one; all-zero decisions give the defaults.
@@ -64,6 +72,9 @@ impl Shape {
             limits.messages_per_turn >>= decider.below(TURN, key, 8);
         }
         let deadline = [50, 10, 200, 1000][decider.below(DEADLINE, key, 4) as usize];
+        // As `drywire serve` has it: an eighth of the deadline at most.
+        let pause = [0, 0, 1, 4][decider.below(PAUSE, key, 4) as usize].min(deadline / 8);
+        limits.refusal_pause = Duration::from_millis(pause);
         Self {
             limits,
             connections: 1024 >> decider.below(CONNECTIONS, key, 10),
@@ -81,7 +92,7 @@ impl Shape {
     #[must_use]
     pub fn config(&self) -> Config {
         Config {
-            admit: AdmitConfig::for_deadline(self.deadline),
+            admit: AdmitConfig::for_deadline_after(self.deadline, self.limits.refusal_pause),
             workers: self.workers,
             guesses: self.guesses,
             under_way: self.under_way,
@@ -115,7 +126,9 @@ impl Shape {
     /// For the checkers, of each connection: the deadline in milliseconds, unless limits are so
     /// small that boards may wait elsewhere than in the queue; how much may be guessed.
     fn remark(&self) -> u64 {
-        let wide = self.limits == Limits::default() && self.under_way == 1024;
+        let refusal_pause = self.limits.refusal_pause;
+        let wide = self.limits == Limits { refusal_pause, ..Limits::default() };
+        let wide = wide && self.under_way == 1024;
         let deadline = if wide { self.deadline.as_millis() as u64 } else { 0 };
         deadline << 32 | u64::from(self.guesses)
     }
@@ -182,5 +195,9 @@ const COVERS: Covers = Covers {
 /// sudoku under everything.
 #[must_use]
 pub fn trial() -> Trial<Sudoku> {
-    Trial::of("sudoku", serve, Sudoku::new).expect(Prompt).expect(TakesOne).covers(COVERS)
+    Trial::of("sudoku", serve, Sudoku::new)
+        .expect(Prompt)
+        .expect(TakesOne)
+        .expect(Delivered)
+        .covers(COVERS)
 }

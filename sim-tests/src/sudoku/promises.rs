@@ -1,8 +1,7 @@
 //! What a sudoku server promises about time.
 
 use super::work::{Reply, Request, Sudoku};
-use crate::check::{Check, answers, by_link};
-use crate::fault::Fault;
+use crate::check::{Check, answers, by_link, time_was_tampered_with};
 use crate::serve::LONGEST_JOB;
 use crate::trial::Run;
 use crate::violation::Violation;
@@ -103,10 +102,4 @@ impl Check<Sudoku> for TakesOne {
     fn needs_transcripts(&self) -> bool {
         true
     }
-}
-
-fn time_was_tampered_with(run: &Run<'_, Sudoku>) -> bool {
-    let matrix = run.world.matrix();
-    let faults = [Fault::Freeze, Fault::Clock];
-    faults.iter().any(|fault| matrix.phases().iter().any(|phase| matrix.hits(*fault, phase) > 0))
 }

@@ -34,6 +34,16 @@ pub enum Request {
 }
 
 impl Request {
+    /// The health check, or the board with a solution, that a client wrote as `line`.
+    pub(super) fn read(line: &[u8]) -> Self {
+        let board = || {
+            let (id, cells) = core::str::from_utf8(line).ok()?.trim_end().split_once(':')?;
+            let cells = Cells(cells.as_bytes().try_into().ok()?);
+            Some(Self::Board { id: id.to_owned(), cells, solvable: true })
+        };
+        board().unwrap_or(Self::Ping)
+    }
+
     /// What comes back with the answer, if anything does.
     pub(super) fn id(&self) -> Option<&str> {
         match self {
@@ -55,6 +65,24 @@ impl fmt::Debug for Cells {
 
 impl Cells {
     const HOPELESS: Self = Self([b'.'; 81]);
+
+    /// A board that says its number, up to 65,535, by what it leaves open.
+    pub(super) fn numbered(number: u32) -> Self {
+        let mut cells = Sudoku::board(u64::from(number % 9), 1, 81);
+        for bit in (0..16).filter(|bit| number >> bit & 1 == 1) {
+            cells[bit] = b'0';
+        }
+        Self(cells)
+    }
+
+    /// The number that it says.
+    pub(super) fn number(&self) -> u32 {
+        (0..16).filter(|bit| self.0[*bit] == b'0').map(|bit| 1 << bit).sum()
+    }
+
+    pub(super) fn bytes(&self) -> &[u8; 81] {
+        &self.0
+    }
 
     fn clues(&self) -> usize {
         self.0.iter().filter(|cell| **cell != b'0').count()
@@ -140,6 +168,15 @@ impl Sudoku {
         })
     }
 
+    /// The first request on a connection, or a board that is solved at once.
+    pub(super) fn plain(&mut self, draw: &mut Draw<'_>) -> Request {
+        if core::mem::take(&mut self.fresh) {
+            return Request::Ping;
+        }
+        let cells = Cells(Self::board(draw.below(WHICH, 9), 1, 81));
+        Request::Board { id: format!("{}.{}", self.who, draw.key.op), cells, solvable: true }
+    }
+
     fn id(&self, draw: &mut Draw<'_>) -> String {
         let sometimes_nameless = draw.decider.below(NAMELESS, Key::of(self.who, 0), 2) == 1;
         match draw.below(NAME, 8) {
@@ -215,11 +252,11 @@ impl Workload for Sudoku {
         owed: &mut dyn Iterator<Item = &Request>,
         bytes: &[u8],
     ) -> Result<Option<Heard<Reply>>, String> {
+        let Some((line, used)) = line(bytes)? else { return Ok(None) };
         let mut owed: Vec<&Request> = owed.collect();
         // A board without an id is answered before the next line is looked at.
         let nameless = |r: &&Request| matches!(r, Request::Board { id, .. } if id.is_empty());
         owed.truncate(owed.iter().position(nameless).map_or(usize::MAX, |first| first + 1));
-        let Some((line, used)) = line(bytes)? else { return Ok(None) };
         let at_the_door = match owed.first() {
             Some(first) => **first == Request::Ping,
             None => self.fresh,
@@ -262,6 +299,23 @@ impl Workload for Sudoku {
 }
 
 impl Sudoku {
+    /// The answer to a board with an id that no other one has, if `bytes` begins with one.
+    pub(super) fn hear_plain(
+        owed: &mut dyn Iterator<Item = &Request>,
+        bytes: &[u8],
+    ) -> Option<Heard<Reply>> {
+        let (line, used) = line(bytes).ok()??;
+        let (name, word) = line.split_once(':')?;
+        let (nth, asked) = owed.enumerate().find(|(_, request)| request.id() == Some(name))?;
+        let Request::Board { cells, .. } = asked else { return None };
+        let reply = match word {
+            "ServerTooBusy" => Reply::TooBusy,
+            digits if cells.solved_by(digits.as_bytes()) => Reply::Solved,
+            _ => return None,
+        };
+        Some(Heard { used, what: Said::Answer(nth, reply) })
+    }
+
     /// Which board `line` answers, and how.
     fn answer(&mut self, owed: &[&Request], line: &str) -> Result<(usize, Reply), String> {
         let (name, word) = line.split_once(':').unwrap_or(("", line));

@@ -10,6 +10,7 @@ pub(super) enum Command {
     Switch(String),
     Rooms,
     Who,
+    Stats,
     Help,
     Quit,
 }
@@ -20,6 +21,7 @@ pub(super) const HELP: &[&str] = &[
     "/room ROOM     look at another of your rooms; Tab takes the next",
     "/rooms         your rooms",
     "/who           who is here",
+    "/stats         what the server holds",
     "/quit          goodbye; Ctrl-C and Ctrl-D do it too",
     "//text         say `/text`",
 ];
@@ -54,10 +56,11 @@ impl Command {
             "room" | "switch" => room().map(Self::Switch),
             "rooms" | "list" => alone(Self::Rooms),
             "who" => alone(Self::Who),
+            "stats" => alone(Self::Stats),
             "help" => alone(Self::Help),
             "quit" | "exit" | "q" => alone(Self::Quit),
             _ => Err(format!(
-                "no command /{verb}: there are /join /leave /room /rooms /who /help /quit, and // begins a text with a slash"
+                "no command /{verb}: there are /join /leave /room /rooms /who /stats /help /quit, and // begins a text with a slash"
             )),
         }
         .map(Some)

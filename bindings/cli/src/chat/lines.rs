@@ -1,14 +1,14 @@
 //! `drywire chat` without a terminal: lines in, lines or JSON out.
 
 use super::command::Command;
-use super::talk::{Face, Talk, Then, clean};
-use crate::lines::{Lines, Signals, put};
+use super::talk::{Face, Talk, Then};
+use crate::lines::{Lines, Signals, Teller, clean, put};
 use crate::link::sleep_until;
 use crate::{Failure, Verdict};
+use core::fmt::Display;
 use core::time::Duration;
-use drywire::chat::client::{Event, UNHEARD_MAX};
+use drywire::chat::client::Event;
 use serde::Serialize;
-use std::io::Write;
 
 pub(super) struct Options {
     pub(super) json: bool,
@@ -20,7 +20,8 @@ pub(super) struct Options {
 
 /// Talks until the input has ended and all that was said is heard, or, if it follows, for ever.
 pub(super) async fn run(mut talk: Talk, options: &Options) -> Result<Verdict, Failure> {
-    let mut printer = Printer { json: options.json, wrong: false, why: String::new() };
+    let teller = Teller { json: options.json };
+    let mut printer = Printer { teller, wrong: false, why: String::new() };
     let mut input = Lines::of_stdin();
     let mut signals = Signals::new().map_err(Failure::system)?;
     let (mut ended, mut waiting) = (false, None);
@@ -35,7 +36,7 @@ pub(super) async fn run(mut talk: Talk, options: &Options) -> Result<Verdict, Fa
         if settled && ended && waiting.is_none() && !options.follow {
             break;
         }
-        let may_say = !ended && waiting.is_none() && talk.client.unheard() < UNHEARD_MAX / 2;
+        let may_say = !ended && waiting.is_none() && talk.client.has_room();
         let give_up = talk.link.down_since().map(|since| since + options.retry);
         tokio::select! {
             () = talk.turn(&mut printer) => {}
@@ -59,14 +60,20 @@ pub(super) async fn run(mut talk: Talk, options: &Options) -> Result<Verdict, Fa
                     }
                 }
             },
-            () = signals.next() => break,
+            () = signals.next() => match talk.client.unheard() {
+                0 => break,
+                n => {
+                    let why = format!("interrupted: {n} messages were said and not heard yet");
+                    return Err(Failure::system(why));
+                }
+            },
         }
     }
     Ok(if printer.wrong { Verdict::Failed } else { Verdict::Good })
 }
 
 struct Printer {
-    json: bool,
+    teller: Teller,
     /// Something could not be done.
     wrong: bool,
     /// Why there is no connection.
@@ -87,28 +94,15 @@ impl Printer {
 
     fn error(&mut self, why: &str) {
         self.wrong = true;
-        self.report(&Report::Error { reason: why }, |out| writeln!(out, "! {why}"));
+        self.teller.error(why);
     }
 
     fn note(&self, text: &str) {
-        self.report(&Report::Note { text }, |out| writeln!(out, "* {text}"));
+        self.report(&Report::Note { text }, format_args!("* {}", clean(text.as_bytes())));
     }
 
-    /// As JSON on standard output, or in words on standard error: standard output has only what
-    /// was said.
-    fn report(&self, json: &Report<'_>, words: impl FnOnce(&mut dyn Write) -> std::io::Result<()>) {
-        if self.json {
-            self.print(json);
-        } else {
-            let _ = words(&mut std::io::stderr().lock());
-        }
-    }
-
-    fn print(&self, json: &Report<'_>) {
-        put(|out| {
-            serde_json::to_writer(&mut *out, json)?;
-            writeln!(out)
-        });
+    fn report(&self, json: &Report<'_>, words: impl Display) {
+        self.teller.tell(json, words);
     }
 }
 
@@ -116,11 +110,6 @@ impl Printer {
 #[derive(Serialize)]
 #[serde(tag = "event", rename_all = "snake_case")]
 enum Report<'a> {
-    Connected,
-    Disconnected {
-        reason: &'a str,
-        again_in_ms: u64,
-    },
     Joined {
         room: &'a str,
         members: u64,
@@ -150,6 +139,13 @@ enum Report<'a> {
         members: u64,
         names: Vec<String>,
     },
+    Stats {
+        text: &'a str,
+    },
+    Link {
+        room: &'a str,
+        text: &'a str,
+    },
     /// `count` is null if nobody knows.
     Lost {
         room: &'a str,
@@ -167,9 +163,6 @@ enum Report<'a> {
     Bye {
         reason: &'a str,
     },
-    Error {
-        reason: &'a str,
-    },
     Note {
         text: &'a str,
     },
@@ -179,20 +172,22 @@ impl Face for Printer {
     fn event(&mut self, event: &Event<'_>) {
         let text = |bytes| String::from_utf8_lossy(bytes);
         match *event {
-            Event::Welcome => self.report(&Report::Connected, |out| writeln!(out, "* connected")),
+            Event::Welcome => self.teller.connected(),
             Event::Joined { room, members, again } => {
                 let back = if again { "back in" } else { "in" };
-                self.report(&Report::Joined { room: &text(room), members, again }, |out| {
-                    writeln!(out, "* {back} {} ({members} here)", clean(room))
-                });
+                self.report(
+                    &Report::Joined { room: &text(room), members, again },
+                    format_args!("* {back} {} ({members} here)", clean(room)),
+                );
             }
-            Event::Left { room } => self.report(&Report::Left { room: &text(room) }, |out| {
-                writeln!(out, "* left {}", clean(room))
-            }),
+            Event::Left { room } => self.report(
+                &Report::Left { room: &text(room) },
+                format_args!("* left {}", clean(room)),
+            ),
             Event::Said(message) => {
                 let said = message.said;
-                if self.json {
-                    return self.print(&Report::Said {
+                if self.teller.json {
+                    return self.teller.print(&Report::Said {
                         room: &text(said.room),
                         seq: said.seq,
                         time_ms: said.time,
@@ -210,37 +205,44 @@ impl Face for Printer {
             }
             Event::Presence { room, name, came, past } => {
                 let json = Report::Presence { room: &text(room), name: &text(name), came, past };
-                if self.json || !past {
+                if self.teller.json || !past {
                     let what = if came { "came" } else { "went" };
-                    self.report(&json, |out| {
-                        writeln!(out, "* [{}] {} {what}", clean(room), clean(name))
-                    });
+                    self.report(&json, format_args!("* [{}] {} {what}", clean(room), clean(name)));
                 }
             }
             Event::Roster { room, total, names } => {
                 let list = names.map(|name| text(name).into_owned()).collect();
                 let json = Report::Roster { room: &text(room), members: total, names: list };
-                self.report(&json, |out| {
-                    let names: Vec<_> = names.map(clean).collect();
-                    writeln!(out, "* [{}] {total} here: {}", clean(room), names.join(", "))
-                });
+                let names: Vec<_> = names.map(clean).collect();
+                let (room, names) = (clean(room), names.join(", "));
+                self.report(&json, format_args!("* [{room}] {total} here: {names}"));
+            }
+            Event::Stats { text: lines } => {
+                let lines = text(lines);
+                self.report(&Report::Stats { text: &lines }, clean(lines.trim_end().as_bytes()));
             }
             Event::Lost { room, count } => {
-                self.report(&Report::Lost { room: &text(room), count }, |out| {
-                    writeln!(out, "* [{}] {}", clean(room), super::gap(count))
-                });
+                self.report(
+                    &Report::Lost { room: &text(room), count },
+                    format_args!("* [{}] {}", clean(room), super::gap(count)),
+                );
+            }
+            Event::Link { room, text: words } => {
+                self.report(
+                    &Report::Link { room: &text(room), text: &text(words) },
+                    format_args!("* [{}] {}", clean(room), clean(words)),
+                );
             }
             Event::Refused { room, number, reason } => {
                 self.wrong = true;
                 let json = Report::Refused { room: &text(room), number, reason: &text(reason) };
-                self.report(&json, |out| {
-                    writeln!(out, "! [{}] refused: {}", clean(room), clean(reason))
-                });
+                self.report(&json, format_args!("! [{}] refused: {}", clean(room), clean(reason)));
             }
             Event::Bye { reason } => {
-                self.report(&Report::Bye { reason: &text(reason) }, |out| {
-                    writeln!(out, "* the server says goodbye: {}", clean(reason))
-                });
+                self.report(
+                    &Report::Bye { reason: &text(reason) },
+                    format_args!("* the server says goodbye: {}", clean(reason)),
+                );
             }
             Event::Pong | Event::Nothing => {}
         }
@@ -248,16 +250,14 @@ impl Face for Printer {
 
     fn down(&mut self, why: &str, again_in: Duration) {
         self.why = why.into();
-        let again_in_ms = again_in.as_millis() as u64;
-        self.report(&Report::Disconnected { reason: why, again_in_ms }, |out| {
-            writeln!(out, "* no connection: {why}; again in {:.1} s", again_in.as_secs_f64())
-        });
+        self.teller.down(why, again_in);
     }
 
     fn failed(&mut self, number: u64) {
         self.wrong = true;
-        self.report(&Report::Failed { number }, |out| {
-            writeln!(out, "! message {number} will not be heard: its room was left or refused")
-        });
+        self.report(
+            &Report::Failed { number },
+            format_args!("! message {number} will not be heard: its room was left or refused"),
+        );
     }
 }

@@ -14,13 +14,11 @@ use drywire::chat::client::Client;
 use std::io::{IsTerminal, stdin, stdout};
 use talk::Talk;
 
-pub(crate) use talk::clean;
-
 /// Talk in the rooms of a `drywire serve --chat`.
 ///
 /// On a terminal: type and press Enter to speak. Tab goes to the next room, PageUp and PageDown
 /// through what was said, Up and Down through what you typed; Ctrl-C or /quit ends. /help lists
-/// the commands: /join, /leave, /room, /rooms, /who. The line above your input shows the room,
+/// the commands: /join, /leave, /room, /rooms, /who, /stats. The line above your input shows the room,
 /// who is there, and how long the server takes to answer.
 ///
 /// Anywhere else it is a filter: each line of standard input is said (or is a command, as above),

@@ -8,8 +8,8 @@ use std::collections::VecDeque;
 
 /// Lines kept to scroll back to.
 const SCROLLBACK: usize = 10_000;
-/// The width below which nothing is wrapped more narrowly.
-const NARROW: usize = 20;
+/// The width below which nothing is indented.
+const NARROW: usize = 24;
 
 /// What a line is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -110,8 +110,9 @@ impl Item {
         let time = if time.is_empty() { time } else { format!("{time} ") };
         let head = format!("{time}{who}");
         let whole = format!("{head}{}", self.text);
-        let width = usize::from(width).max(NARROW);
-        let options = textwrap::Options::new(width).subsequent_indent("      ");
+        let width = usize::from(width).max(1);
+        let indent = if width < NARROW { "" } else { "      " };
+        let options = textwrap::Options::new(width).subsequent_indent(indent);
         let mut rows = textwrap::wrap(&whole, options).into_iter().map(|row| row.into_owned());
         let first = rows.next().unwrap_or_default();
         let first = match first.strip_prefix(&head) {
@@ -179,6 +180,24 @@ mod tests {
         let rows = texts(&mut room, 40, 3);
         assert_eq!(rows[0], "ann: two");
         assert!(rows[1].starts_with("ann: a text") && rows[2].starts_with("      "), "{rows:?}");
+    }
+
+    #[test]
+    fn whatever_the_width_all_is_there_and_fits() {
+        let text =
+            "wide \u{4e16}\u{754c}\u{4e16}\u{754c} and alongwordthatfitsnowhere, e\u{301} too";
+        for width in 2..60 {
+            let mut room = Room::default();
+            let (kind, time, line, _) = said(text);
+            room.push(kind, time, line, width);
+            let rows = texts(&mut room, width, 200);
+            for row in &rows {
+                let columns = textwrap::core::display_width(row);
+                assert!(columns <= usize::from(width), "{columns} of {width}: {row:?}");
+            }
+            let letters = |text: &str| text.split_whitespace().collect::<String>();
+            assert_eq!(letters(&rows.concat()), letters(&format!("ann: {text}")));
+        }
     }
 
     #[test]

@@ -2,14 +2,15 @@
 
 use super::command::Command;
 use super::room::{Kind, Room};
-use super::talk::{Face, Talk, Then, clean};
+use super::talk::{Face, Talk, Then};
 use super::tty::Tty;
-use crate::lines::Signals;
+use crate::lines::{Signals, clean};
 use crate::link::sleep_until;
 use crate::{Failure, Verdict};
 use core::time::Duration;
 use crossterm::event::{Event as Key, EventStream, KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
 use drywire::chat::client::Event;
+use drywire::chat::codec::TEXT_MAX;
 use ratatui::Frame;
 use ratatui::layout::{Constraint, Layout};
 use ratatui::style::{Modifier, Style};
@@ -17,8 +18,8 @@ use ratatui::text::{Line, Span};
 use std::collections::BTreeMap;
 use std::time::{Instant, SystemTime};
 use tokio_stream::StreamExt;
+use tui_input::Input;
 use tui_input::backend::crossterm::EventHandler;
-use tui_input::{Input, InputRequest};
 
 /// The shortest time between two pictures.
 const FRAME: Duration = Duration::from_millis(16);
@@ -37,6 +38,8 @@ pub(super) async fn run(mut talk: Talk, name: &str) -> Result<Verdict, Failure> 
     let mut screen = Screen::new(name);
     let mut drawn: Option<Instant> = None;
     let mut ping = tokio::time::interval(PING);
+    // A computer that slept does not make up for it.
+    ping.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         let after = |pause| drawn.map_or_else(Instant::now, |drawn| drawn + pause);
         let due = match &screen.down {
@@ -123,10 +126,13 @@ impl Screen {
             Key::Key(KeyEvent { kind: KeyEventKind::Release, .. }) => {}
             Key::Key(key) => return self.press(key, talk),
             Key::Paste(ref text) => {
+                // All at once: letter by letter it would take the square of its length.
                 let text = text.chars().map(|c| if c.is_control() { ' ' } else { c });
-                for c in text {
-                    let _ = self.input.handle(InputRequest::InsertChar(c));
-                }
+                let text: String = text.take(TEXT_MAX).collect();
+                let (value, at) = (self.input.value(), self.input.cursor());
+                let byte = value.char_indices().nth(at).map_or(value.len(), |(byte, _)| byte);
+                let whole = [&value[..byte], &text, &value[byte..]].concat();
+                self.input = Input::new(whole).with_cursor(at + text.chars().count());
             }
             _ => {}
         }
@@ -223,7 +229,7 @@ impl Screen {
         ];
         let [top, middle, status, bottom] = Layout::vertical(rows).areas(frame.area());
         self.size = (middle.width, middle.height);
-        frame.render_widget(self.tabs(), top);
+        frame.render_widget(self.tabs(top.width), top);
         let colour = self.colour;
         let (lines, below) = self.room().rows(middle.width, middle.height, colour);
         // Above the input, as talk is.
@@ -242,19 +248,24 @@ impl Screen {
         frame.set_cursor_position((bottom.x + 2 + column, bottom.y));
     }
 
-    fn tabs(&self) -> Line<'static> {
+    /// The rooms; those in front of the one that is looked at only as far as there is room.
+    fn tabs(&self, width: u16) -> Line<'static> {
         let reversed = Style::new().add_modifier(Modifier::REVERSED);
         let bold = Style::new().add_modifier(Modifier::BOLD);
-        let tabs =
-            self.rooms.iter().filter(|(name, _)| !name.is_empty()).flat_map(|(name, room)| {
-                let (text, style) = match room.unread {
-                    _ if *name == self.here => (format!(" {name} "), reversed),
-                    0 => (format!(" {name} "), Style::new()),
-                    n => (format!(" {name} ({n}) "), bold),
-                };
-                [Span::styled(text, style), Span::raw(" ")]
-            });
-        Line::from_iter(tabs)
+        let named = self.rooms.iter().filter(|(name, _)| !name.is_empty());
+        let tabs = named.map(|(name, room)| match room.unread {
+            _ if *name == self.here => Span::styled(format!(" {name} "), reversed),
+            0 => Span::raw(format!(" {name} ")),
+            n => Span::styled(format!(" {name} ({n}) "), bold),
+        });
+        let mut tabs: Vec<_> = tabs.collect();
+        let mut here = tabs.iter().position(|tab| tab.style == reversed).unwrap_or(0);
+        let columns = |tabs: &[Span<'_>]| tabs.iter().map(|tab| tab.width() + 1).sum::<usize>();
+        while here > 0 && columns(&tabs[..=here]) > usize::from(width) + 1 {
+            tabs.remove(0);
+            here -= 1;
+        }
+        Line::from_iter(tabs.into_iter().flat_map(|tab| [tab, Span::raw(" ")]))
     }
 
     fn status(&self, talk: &Talk, below: usize) -> String {
@@ -276,7 +287,9 @@ impl Screen {
         match (&self.down, talk.client.round_trip()) {
             (Some((why, at)), _) => {
                 let left = at.saturating_duration_since(Instant::now()).as_secs_f64().ceil();
-                parts.push(format!("NO CONNECTION, again in {left:.0} s: {why}"));
+                // In front, where a narrow terminal has it too.
+                parts.insert(0, format!("NO CONNECTION, again in {left:.0} s"));
+                parts.push(why.clone());
             }
             (None, _) if !talk.client.is_up() => parts.push("connecting".into()),
             (None, Some(time)) => parts.push(format!("round trip {}", millis(time))),
@@ -327,8 +340,16 @@ impl Face for Screen {
                 let text = format!("{total} here: {}", names.join(", "));
                 self.push(&lossy(room), Kind::Notice, Some(now_ms()), text);
             }
+            Event::Stats { text } => {
+                let text = String::from_utf8_lossy(text);
+                let lines = text.lines().map(|line| clean(line.as_bytes()));
+                lines.for_each(|line| self.note(Kind::Notice, line));
+            }
             Event::Lost { room, count } => {
                 self.push(&lossy(room), Kind::Warning, None, super::gap(count));
+            }
+            Event::Link { room, text } => {
+                self.push(&lossy(room), Kind::Warning, None, clean(text));
             }
             Event::Refused { room, reason, .. } => {
                 self.note(Kind::Warning, format!("{}: {}", clean(room), clean(reason)));

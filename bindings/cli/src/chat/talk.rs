@@ -81,7 +81,7 @@ impl Talk {
                 Ok(Step::Need(_)) => break Ok(()),
                 Ok(Step::Event { event, used: n }) => {
                     match event {
-                        Event::Left { .. } | Event::Roster { .. } => {
+                        Event::Left { .. } | Event::Roster { .. } | Event::Stats { .. } => {
                             self.asked = self.asked.saturating_sub(1);
                         }
                         Event::Refused { number: None, .. } => {
@@ -163,6 +163,14 @@ impl Talk {
                 self.client.who(self.room.as_bytes(), out);
                 Ok(Then::Nothing)
             }
+            Command::Stats => {
+                if !self.client.is_up() {
+                    return Err("not connected".into());
+                }
+                self.asked += 1;
+                self.client.stats(out);
+                Ok(Then::Nothing)
+            }
             Command::Help => {
                 Ok(Then::Tell(super::command::HELP.iter().map(|&l| l.into()).collect()))
             }
@@ -181,17 +189,4 @@ impl Talk {
     pub(super) fn is_in(&self, room: &str) -> bool {
         self.client.rooms().any(|known| known == room.as_bytes())
     }
-}
-
-/// Text from someone else, fit for a terminal: one line, no control characters, nothing that
-/// turns the direction of writing.
-pub(crate) fn clean(text: &[u8]) -> String {
-    let turns = |c| matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
-    let text = String::from_utf8_lossy(text);
-    let shown = text.chars().map(|c| match c {
-        '\n' | '\t' => ' ',
-        c if c.is_control() || turns(c) => char::REPLACEMENT_CHARACTER,
-        c => c,
-    });
-    shown.collect()
 }

@@ -2,8 +2,7 @@
 
 use super::{check_topic, tcp};
 use crate::address::Address;
-use crate::chat::clean;
-use crate::lines::{Lines, Signals};
+use crate::lines::{Lines, Signals, Teller, clean};
 use crate::link::{Link, News, sleep_until};
 use crate::{Failure, Verdict, units};
 use core::time::Duration;
@@ -11,6 +10,9 @@ use drywire::hub::client::{Client, Event, Step};
 
 /// Bytes on their way to the server above which no further line is read.
 const AHEAD: usize = 256 << 10;
+
+/// It has nothing to say on standard output.
+const TELLER: Teller = Teller { json: false };
 
 /// Publish to a topic: one message, or each line of standard input.
 ///
@@ -69,7 +71,7 @@ pub(super) async fn run(args: &Args) -> Result<Verdict, Failure> {
                     )));
                 }
                 News::Down { why, again_in } => {
-                    eprintln!("* no connection: {why}; again in {:.1} s", again_in.as_secs_f64());
+                    TELLER.down(&why, again_in);
                 }
                 News::Input => refused |= errors(&mut link, &mut client)?,
                 News::Finished => {
@@ -113,7 +115,7 @@ fn errors(link: &mut Link, client: &mut Client) -> Result<bool, Failure> {
         used += n;
         if let Event::Error(words) = event {
             refused = true;
-            eprintln!("! {}", clean(words));
+            TELLER.note(format_args!("! {}", clean(words)));
         }
     }
     link.consume(used);

@@ -2,8 +2,7 @@
 
 use super::{check_topic, tcp};
 use crate::address::Address;
-use crate::chat::clean;
-use crate::lines::{Signals, put};
+use crate::lines::{Signals, Teller, clean, put};
 use crate::link::{Link, News, sleep_until};
 use crate::{Failure, Verdict, units};
 use core::time::Duration;
@@ -51,22 +50,9 @@ pub(crate) struct Args {
 #[derive(Serialize)]
 #[serde(tag = "event", rename_all = "snake_case")]
 enum Report<'a> {
-    Connected,
-    Disconnected {
-        reason: &'a str,
-        again_in_ms: u64,
-    },
     /// `resumed`: the first after a lost connection, others may be missing before it; `repeat`:
     /// and it is the same as the last.
-    Value {
-        topic: &'a str,
-        content: &'a str,
-        resumed: bool,
-        repeat: bool,
-    },
-    Error {
-        reason: &'a str,
-    },
+    Value { topic: &'a str, content: &'a str, resumed: bool, repeat: bool },
 }
 
 pub(super) async fn run(args: &Args) -> Result<Verdict, Failure> {
@@ -80,7 +66,7 @@ pub(super) async fn run(args: &Args) -> Result<Verdict, Failure> {
     let left = if args.once { Some(1) } else { args.count };
     let several = client.topics().count() > 1;
     let mut printer = Printer {
-        json: args.json,
+        teller: Teller { json: args.json },
         several,
         terminal: io::stdout().is_terminal(),
         left,
@@ -93,14 +79,11 @@ pub(super) async fn run(args: &Args) -> Result<Verdict, Failure> {
             news = link.next() => match news {
                 News::Up => {
                     client.connected(&mut link.out);
-                    printer.report(&Report::Connected, "* connected");
+                    printer.teller.connected();
                 }
                 News::Down { why, again_in } => {
                     client.disconnected();
-                    let again_in_ms = again_in.as_millis() as u64;
-                    let json = Report::Disconnected { reason: &why, again_in_ms };
-                    let seconds = again_in.as_secs_f64();
-                    printer.report(&json, &format!("* no connection: {why}; again in {seconds:.1} s"));
+                    printer.teller.down(&why, again_in);
                     last = why;
                 }
                 News::Input => read(&mut link, &mut client, &mut printer),
@@ -139,7 +122,7 @@ fn read(link: &mut Link, client: &mut Client, printer: &mut Printer) {
 }
 
 struct Printer {
-    json: bool,
+    teller: Teller,
     /// There is more than one topic.
     several: bool,
     terminal: bool,
@@ -157,18 +140,17 @@ impl Printer {
             }
             Event::Error(words) => {
                 self.wrong = true;
-                let json = Report::Error { reason: &String::from_utf8_lossy(words) };
-                self.report(&json, &format!("! {}", clean(words)));
+                self.teller.error(&String::from_utf8_lossy(words));
             }
         }
     }
 
     fn value(&self, value: Value<'_>) {
         let Value { topic, content, resumed, repeat } = value;
-        if self.json {
+        if self.teller.json {
             let (topic, content) =
                 (String::from_utf8_lossy(topic), String::from_utf8_lossy(content));
-            return self.print(&Report::Value {
+            return self.teller.print(&Report::Value {
                 topic: &topic,
                 content: &content,
                 resumed,
@@ -178,7 +160,9 @@ impl Printer {
         if resumed {
             let same = if repeat { ", and this one is the same as the last before" } else { "" };
             let topic = clean(topic);
-            eprintln!("* {topic}: after a lost connection; values may be missing here{same}");
+            self.teller.note(format_args!(
+                "* {topic}: after a lost connection; values may be missing here{same}"
+            ));
         }
         put(|out| {
             let mut write = |bytes: &[u8]| match self.terminal {
@@ -191,21 +175,6 @@ impl Printer {
             }
             write(content)?;
             out.write_all(b"\n")
-        });
-    }
-
-    fn report(&self, json: &Report<'_>, words: &str) {
-        if self.json {
-            self.print(json);
-        } else {
-            eprintln!("{words}");
-        }
-    }
-
-    fn print(&self, json: &Report<'_>) {
-        put(|out| {
-            serde_json::to_writer(&mut *out, json)?;
-            writeln!(out)
         });
     }
 }

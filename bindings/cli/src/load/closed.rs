@@ -72,9 +72,9 @@ impl<W: Workload> ClosedLoop<W> {
         Ok(Self { poll, links, workload, depth, patience, scratch, epoch: Instant::now() })
     }
 
-    /// The workload, to change what it asks for between two phases.
-    pub(crate) fn workload(&mut self) -> &mut W {
-        &mut self.workload
+    /// The workload, for the next phase.
+    pub(crate) fn into_workload(self) -> W {
+        self.workload
     }
 
     fn run_for(&mut self, duration: Option<Duration>, progress: &Progress) -> Tally {

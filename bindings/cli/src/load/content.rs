@@ -112,6 +112,7 @@ impl KeyBuffer {
 pub(crate) struct Keys {
     first: u32,
     items: Vec<Item>,
+    busy: usize,
 }
 
 #[derive(Clone, Copy)]
@@ -129,7 +130,7 @@ const UNKNOWN: u32 = u32::MAX;
 impl Keys {
     pub(crate) fn new(range: Range<u32>) -> Self {
         let item = Item { newest: 0, stored: UNKNOWN, busy: false };
-        Self { first: range.start, items: vec![item; range.len()] }
+        Self { first: range.start, items: vec![item; range.len()], busy: 0 }
     }
 
     pub(crate) fn len(&self) -> u32 {
@@ -139,6 +140,11 @@ impl Keys {
     /// The key number at this place.
     pub(crate) fn number(&self, place: u32) -> u32 {
         self.first + place
+    }
+
+    /// Whether each key has a set in flight.
+    pub(crate) fn all_busy(&self) -> bool {
+        self.busy == self.items.len()
     }
 
     /// Starts a set at `place` or the next place without one in flight: (place, new version).
@@ -152,6 +158,7 @@ impl Keys {
         // Neither 0 nor UNKNOWN, also after four billion sets.
         item.newest = (item.newest + 1) % UNKNOWN;
         item.busy = true;
+        self.busy += 1;
         (place, item.newest)
     }
 
@@ -160,6 +167,7 @@ impl Keys {
     pub(crate) fn end_set(&mut self, place: u32, stored: bool) {
         let item = &mut self.items[place as usize];
         item.busy = false;
+        self.busy -= 1;
         item.stored = if stored { item.newest } else { UNKNOWN };
     }
 

@@ -5,16 +5,18 @@ use super::stream::allow_open_files;
 use crate::address::Address;
 use crate::{Failure, Verdict, units};
 use core::time::Duration;
+use hdrhistogram::Histogram;
 use mio::net::TcpStream;
 use mio::{Events, Interest, Poll, Token};
 use serde::Serialize;
+use socket2::{Domain, Socket, Type};
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::TcpStream as Blocking;
 use std::time::Instant;
 
 /// Let one connection publish, and as many as asked for receive; count the deliveries.
 ///
-/// A closed loop: the publisher is at most --window messages ahead of the slowest receiver, so
+/// A closed loop without --rate: the publisher is at most --window messages ahead of the slowest receiver, so
 /// nobody is kicked for being slow. Each byte received is compared with what was published.
 ///
 /// Exit code 1 if a receiver got anything but the messages in their order, or was closed.
@@ -35,6 +37,13 @@ pub(crate) struct Args {
     /// Messages that the publisher may be ahead of the slowest receiver
     #[arg(long, default_value = "4096", value_parser = units::count)]
     window: u64,
+    /// Messages a second, however fast they are taken; reports how long they are on their way
+    #[arg(long, value_parser = units::count)]
+    rate: Option<u64>,
+    /// Further connections that read nothing, with --rate: each has to be ended by the server. Their
+    /// receive buffers are as small as the system allows, so that it is soon felt
+    #[arg(long, default_value = "0", value_parser = units::count, requires = "rate")]
+    stuck: u64,
     /// How long
     #[arg(long, default_value = "3s", value_parser = units::time)]
     duration: Duration,
@@ -69,6 +78,19 @@ struct Report {
     deliveries_per_second: f64,
     #[serde(skip_serializing_if = "Option::is_none")]
     resident_bytes: Option<u64>,
+    #[serde(flatten, skip_serializing_if = "Option::is_none")]
+    paced: Option<Paced>,
+}
+
+/// What a run with a rate finds beside.
+#[derive(Serialize)]
+struct Paced {
+    p50_us: u64,
+    p99_us: u64,
+    max_us: u64,
+    stuck: u64,
+    /// Of them, those that the server has ended.
+    stuck_ended: u64,
 }
 
 impl Protocol {
@@ -174,24 +196,32 @@ pub(crate) fn run(args: &Args) -> Result<Verdict, Failure> {
     if !(16..=60_000).contains(&args.size) || args.members == 0 || args.window == 0 {
         return Err(Failure::usage("--size is 16 to 60000, --members and --window at least 1"));
     }
-    allow_open_files(args.members + 1)?;
+    allow_open_files(args.members + args.stuck + 1)?;
     let protocol = args.protocol;
     // Twice the window, so that a message lost or repeated is seen.
-    let script = Script::new(protocol, args.size as usize, args.window * 2);
-    let connect = |greeting| join(addr, greeting).map_err(Failure::system);
+    let ahead = args.rate.map_or(args.window * 2, |rate| rate.max(16));
+    let script = Script::new(protocol, args.size as usize, ahead);
+    let connect = |greeting| join(addr, greeting, None).map_err(Failure::system);
     let mut receivers = Vec::new();
     for _ in 0..args.members {
         receivers.push(Receiver { stream: connect(protocol.subscribe())?, got: 0, pinged: 0 });
     }
     // In a room the speaker listens too: it is the first of them.
     let speaker = (protocol != Protocol::Chat).then(|| connect(protocol.greet())).transpose()?;
+    let stick = |_| join(addr, protocol.subscribe(), Some(1)).map_err(Failure::system);
+    let stuck = (0..args.stuck).map(stick);
+    let mut stuck: Vec<TcpStream> = stuck.collect::<Result<_, _>>()?;
     // Everyone is in before the first word.
     std::thread::sleep(Duration::from_millis(300));
     let started = Instant::now();
-    let (messages, ok) = speak(&script, args, speaker, &mut receivers).map_err(Failure::system)?;
+    let mut latency = Histogram::<u64>::new_with_bounds(1, 600_000_000, 3).expect("good bounds");
+    let spoken = speak(&script, args, speaker, &mut receivers, &mut latency);
+    let (messages, ok) = spoken.map_err(Failure::system)?;
     let seconds = started.elapsed().as_secs_f64();
     let deliveries: u64 = receivers.iter().map(|r| r.got / script.delivered as u64).sum();
     let resident = args.pid.map(Process::new).transpose()?.and_then(Process::resident);
+    let stuck_ended = stuck.iter_mut().filter_map(|stream| has_ended(stream).then_some(())).count();
+    let ok = ok && stuck_ended == stuck.len();
     let report = Report {
         protocol: format!("{protocol:?}").to_lowercase(),
         members: args.members,
@@ -201,6 +231,13 @@ pub(crate) fn run(args: &Args) -> Result<Verdict, Failure> {
         deliveries,
         deliveries_per_second: deliveries as f64 / seconds,
         resident_bytes: resident,
+        paced: args.rate.map(|_| Paced {
+            p50_us: latency.value_at_quantile(0.5),
+            p99_us: latency.value_at_quantile(0.99),
+            max_us: latency.max(),
+            stuck: args.stuck,
+            stuck_ended: stuck_ended as u64,
+        }),
     };
     if args.json {
         println!("{}", serde_json::to_string(&report).map_err(Failure::system)?);
@@ -209,6 +246,11 @@ pub(crate) fn run(args: &Args) -> Result<Verdict, Failure> {
             "{deliveries} deliveries of {messages} messages in {seconds:.2} s: {:.0} a second",
             report.deliveries_per_second
         );
+        if let Some(paced) = &report.paced {
+            let Paced { p50_us, p99_us, max_us, stuck, stuck_ended } = paced;
+            println!("on their way: half within {p50_us} us, 99% {p99_us} us, all {max_us} us");
+            println!("{stuck_ended} of {stuck} that read nothing were ended");
+        }
         if !ok {
             println!("a receiver got something else than the messages in their order");
         }
@@ -216,8 +258,17 @@ pub(crate) fn run(args: &Args) -> Result<Verdict, Failure> {
     Ok(if ok { Verdict::Good } else { Verdict::Failed })
 }
 
-fn join(addr: core::net::SocketAddr, (say, end): (&[u8], &[u8])) -> io::Result<TcpStream> {
-    let mut stream = Blocking::connect(addr)?;
+/// A connection that has said what there is to say. `receive`: the size of its receive buffer.
+fn join(
+    addr: core::net::SocketAddr,
+    (say, end): (&[u8], &[u8]),
+    receive: Option<usize>,
+) -> io::Result<TcpStream> {
+    let socket = Socket::new(Domain::for_address(addr), Type::STREAM, None)?;
+    // Before it connects: the peer is told a window then.
+    receive.map_or(Ok(()), |bytes| socket.set_recv_buffer_size(bytes))?;
+    socket.connect(&addr.into())?;
+    let mut stream = Blocking::from(socket);
     stream.set_nodelay(true)?;
     stream.set_read_timeout(Some(Duration::from_secs(5)))?;
     stream.write_all(say)?;
@@ -231,6 +282,23 @@ fn join(addr: core::net::SocketAddr, (say, end): (&[u8], &[u8])) -> io::Result<T
     Ok(TcpStream::from_std(stream))
 }
 
+/// Whether the server has ended a connection that read nothing: reads what is left of it.
+fn has_ended(stream: &mut TcpStream) -> bool {
+    let mut buffer = vec![0; 64 << 10];
+    let until = Instant::now() + Duration::from_secs(2);
+    while Instant::now() < until {
+        match stream.read(&mut buffer) {
+            Ok(0) => return true,
+            Ok(_) => {}
+            Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                std::thread::sleep(Duration::from_millis(5));
+            }
+            Err(_) => return true,
+        }
+    }
+    false
+}
+
 /// Publishes until the time is up and everyone has everything. The messages published, and
 /// whether all went well.
 fn speak(
@@ -238,6 +306,7 @@ fn speak(
     args: &Args,
     mut speaker: Option<TcpStream>,
     receivers: &mut [Receiver],
+    latency: &mut Histogram<u64>,
 ) -> io::Result<(u64, bool)> {
     let mut poll = Poll::new()?;
     for (i, receiver) in receivers.iter_mut().enumerate() {
@@ -250,7 +319,9 @@ fn speak(
     }
     let mut events = Events::with_capacity(1024);
     let mut buffer = vec![0; 256 << 10];
-    let end = Instant::now() + args.duration;
+    let start = Instant::now();
+    let end = start + args.duration;
+    let mut sent_at: Vec<Instant> = Vec::new();
     let (mut sent, mut last) = (0u64, None);
     loop {
         // Whole messages only: what is begun is finished, however long it takes.
@@ -258,7 +329,11 @@ fn speak(
         if last.is_none() && Instant::now() >= end {
             last = Some(sent.div_ceil(script.published as u64));
         }
-        let may = last.unwrap_or(slowest + args.window) * script.published as u64;
+        let due = match args.rate {
+            Some(rate) => (start.elapsed().as_secs_f64() * rate as f64) as u64,
+            None => slowest + args.window,
+        };
+        let may = last.unwrap_or(due) * script.published as u64;
         if last.is_some_and(|messages| slowest >= messages) {
             return Ok((slowest, true));
         }
@@ -273,17 +348,33 @@ fn speak(
             let at = (sent % script.publish.len() as u64) as usize;
             let n = script.publish.len().min(at + (may - sent) as usize);
             match stream.write(&script.publish[at..n]) {
-                Ok(n) => sent += n as u64,
+                Ok(n) => {
+                    sent += n as u64;
+                    let begun = sent.div_ceil(script.published as u64);
+                    if args.rate.is_some() {
+                        sent_at.resize(begun as usize, Instant::now());
+                    }
+                }
                 Err(error) if error.kind() == ErrorKind::WouldBlock => break,
                 Err(error) => return Err(error),
             }
         }
-        poll.poll(&mut events, Some(Duration::from_millis(10)))?;
+        let pause = if args.rate.is_some() { 1 } else { 10 };
+        poll.poll(&mut events, Some(Duration::from_millis(pause)))?;
         for event in &events {
             match receivers.get_mut(event.token().0) {
                 Some(receiver) => {
+                    let before = receiver.got / script.delivered as u64;
                     if !receiver.read(script, &mut buffer)? {
                         return Ok((slowest, false));
+                    }
+                    let after = receiver.got / script.delivered as u64;
+                    if args.rate.is_some() && after > before {
+                        let now = Instant::now();
+                        for at in &sent_at[before as usize..after as usize] {
+                            let us = u64::try_from((now - *at).as_micros()).unwrap_or(u64::MAX);
+                            latency.saturating_record(us.max(1));
+                        }
                     }
                 }
                 // What the server tells its publisher is none of our business.

@@ -1,15 +1,17 @@
 //! `drywire load`: load on a server, each answer checked.
 //!
 //! A load is made of independent parts: what to ask and whether the answer is right
-//! ([`workload`], one for each protocol), when to ask ([`closed`], [`open`]), and where every request went
-//! ([`tally`], [`phase`], [`report`]).
+//! ([`workload`], one for each protocol), when to ask ([`modes`] with [`closed`] and [`open`]), and
+//! where every request went ([`tally`], [`phase`], [`report`], [`curve`]).
 
 mod closed;
 mod content;
+mod curve;
 mod fanout;
 mod idle;
 mod live;
 mod memcached;
+mod modes;
 mod open;
 mod phase;
 mod process;

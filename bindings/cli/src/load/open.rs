@@ -100,6 +100,11 @@ impl<W: Workload> OpenLoop<W> {
         Ok(Self { poll, links, workload, due, hold, patience, scratch })
     }
 
+    /// The workload, for the next phase.
+    pub(crate) fn into_workload(self) -> W {
+        self.workload
+    }
+
     /// Reads until the socket is empty. True if something came.
     fn read(&mut self, index: usize, start: Instant, tally: &mut Tally) -> bool {
         let mut came = false;
@@ -149,7 +154,8 @@ impl<W: Workload> OpenLoop<W> {
         self.workload.lose(&mut link.conn, tally);
     }
 
-    /// Sends what is due on the connections in turn.
+    /// Sends what is due on the connections in turn. What is due on one at the same time is one
+    /// write.
     fn send_due(&mut self, next: &mut usize, start: Instant, tally: &mut Tally) {
         let now = nanos(start.elapsed());
         let from = *next;
@@ -160,8 +166,14 @@ impl<W: Workload> OpenLoop<W> {
             if !self.workload.ask(&mut link.conn, due, &mut link.out, tally) {
                 tally.complain(|| "a connection's window was full: use more of them".to_owned());
             }
-            self.write(index, tally);
-            tally.lagged(nanos(start.elapsed()).saturating_sub(due));
+        }
+        let touched = (*next).min(from + self.links.len());
+        for at in from..touched {
+            self.write(at % self.links.len(), tally);
+        }
+        let sent = nanos(start.elapsed());
+        for due in &self.due[from..*next] {
+            tally.lagged(sent.saturating_sub(*due));
         }
     }
 }
@@ -187,8 +199,9 @@ where
             if holding && start.elapsed() >= self.hold {
                 holding = false;
                 heard = nanos(start.elapsed());
+                // An end that came meanwhile makes no event any more.
                 for index in 0..self.links.len() {
-                    self.read(index, start, &mut tally);
+                    while self.read(index, start, &mut tally) {}
                 }
             }
             for event in &events {

@@ -114,6 +114,12 @@ impl Phase {
         }
     }
 
+    /// What a request cost: the server's CPU time if it was watched, else the time between answers.
+    pub(crate) fn seconds_each(&self) -> f64 {
+        let seconds = self.server.map_or(self.seconds, |server| server.cpu_seconds);
+        seconds / (self.counts.sent.max(1) as f64)
+    }
+
     /// Whether each request was answered once, and rightly.
     pub(crate) fn good(&self) -> bool {
         self.counts.good()

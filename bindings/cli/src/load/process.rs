@@ -28,6 +28,14 @@ impl Process {
         Some(line.split_whitespace().nth(1)?.parse::<u64>().ok()? * 1024)
     }
 
+    /// The cores on which both it and the calling thread may run; none where the system does not
+    /// tell.
+    pub(crate) fn shared_cores(self) -> Vec<u32> {
+        let its = cores(&format!("/proc/{}/status", self.pid));
+        let ours = cores("/proc/thread-self/status");
+        its.into_iter().filter(|core| ours.contains(core)).collect()
+    }
+
     /// CPU time of all its living threads.
     pub(crate) fn cpu_time(self) -> Option<Duration> {
         let threads = fs::read_dir(format!("/proc/{}/task", self.pid)).ok()?;
@@ -38,6 +46,17 @@ impl Process {
 /// CPU time of the calling thread; zero where the system does not tell.
 pub(crate) fn own_cpu_time() -> Duration {
     on_cpu("/proc/thread-self/schedstat".into()).unwrap_or_default()
+}
+
+/// The cores in the `Cpus_allowed_list` of a status file, such as `0-2,5`.
+fn cores(status: &str) -> Vec<u32> {
+    let text = fs::read_to_string(status).unwrap_or_default();
+    let list = text.lines().find_map(|line| line.strip_prefix("Cpus_allowed_list:"));
+    let range = |part: &str| {
+        let (first, last) = part.split_once('-').unwrap_or((part, part));
+        Some(first.trim().parse().ok()?..=last.trim().parse().ok()?)
+    };
+    list.unwrap_or_default().split(',').filter_map(range).flatten().collect()
 }
 
 fn on_cpu(schedstat: std::path::PathBuf) -> Option<Duration> {
@@ -63,6 +82,13 @@ mod tests {
             core::hint::black_box(&block).len()
         );
         assert!(own_cpu_time() > time && me.cpu_time().unwrap() >= own_cpu_time() - time);
+    }
+
+    #[test]
+    fn a_process_shares_its_cores_with_itself() {
+        let me = Process::new(std::process::id()).unwrap();
+        let cores = std::thread::available_parallelism().unwrap().get();
+        assert!(me.shared_cores().len() >= cores.min(1));
     }
 
     #[test]

@@ -1,11 +1,12 @@
 //! The chat and hub services: their options, and disk for slow receivers.
 
-use super::listen;
+use super::{bridge, listen};
 use crate::{Failure, units};
+use drywire::conn::Limits;
 use drywire::engine::Engine;
 use drywire::fanout::{self, Fate, OpenSpill, SpillError, SpillFile};
 use drywire::{chat, hub};
-use drywire_mio::{Host, Listen};
+use drywire_mio::{Handle, Host, Listen};
 use std::fs::File;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
@@ -40,6 +41,23 @@ pub(super) struct Options {
     /// Disk for each receiver that spills
     #[arg(long, value_name = "SIZE", default_value = "64M", value_parser = units::size)]
     spill_size: u64,
+    #[command(flatten)]
+    bridge: bridge::Options,
+}
+
+/// What was added to a host.
+pub(super) struct Added {
+    pub(super) places: Vec<Place>,
+    bridge: bridge::Options,
+    process: u64,
+    mail: Vec<bridge::Mail>,
+}
+
+impl Added {
+    /// Links the services to other servers, if that is wanted. Before the host runs.
+    pub(super) fn link(&mut self, handle: &Handle) -> Result<(), Failure> {
+        self.bridge.start(handle, self.process, core::mem::take(&mut self.mail))
+    }
 }
 
 /// A service and where it listens.
@@ -53,28 +71,46 @@ impl Options {
         self.chat.is_some() || self.hub.is_some()
     }
 
-    /// Adds the services to a host with so many connections.
-    pub(super) fn serve(&self, host: Host, conns: u32) -> Result<(Host, Vec<Place>), Failure> {
+    /// Adds the services to a host with so many connections, which hold `total` bytes at most.
+    pub(super) fn serve(
+        &self,
+        host: Host,
+        conns: u32,
+        total: usize,
+    ) -> Result<(Host, Added), Failure> {
         let config = self.config(&host)?;
-        let (mut host, mut places) = (host, Vec::new());
+        let (process, bridge) = (config.process, self.bridge.clone());
+        let (mut host, mut places, mut all_mail) = (host, Vec::new(), Vec::new());
         if let Some(text) = &self.chat {
             let listen = listen::at("--chat", text).map_err(Failure::usage)?;
             let config = config.clone();
             host = host.serve(listen.clone(), move || {
                 let shared = chat::Shared::new(chat::Config::default(), config.clone());
-                Engine::<chat::Server>::new(shared, chat::limits(), conns as usize)
+                let limits = Limits { total, ..chat::limits() };
+                Engine::<chat::Server>::new(shared, limits, conns as usize)
             });
+            if self.bridge.is_wanted() {
+                let (carry, mail) = bridge::mail("chat", host.services() - 1, chat::codec::redraft);
+                host = host.beside(carry);
+                all_mail.push(mail);
+            }
             places.push(Place { service: "chat", listen });
         }
         if let Some(text) = &self.hub {
             let listen = listen::at("--hub", text).map_err(Failure::usage)?;
             host = host.serve(listen.clone(), move || {
                 let shared = hub::Shared::new(config.clone());
-                Engine::<hub::Server>::new(shared, hub::limits(), conns as usize)
+                let limits = Limits { total, ..hub::limits() };
+                Engine::<hub::Server>::new(shared, limits, conns as usize)
             });
+            if self.bridge.is_wanted() {
+                let (carry, mail) = bridge::mail("hub", host.services() - 1, hub::codec::redraft);
+                host = host.beside(carry);
+                all_mail.push(mail);
+            }
             places.push(Place { service: "hub", listen });
         }
-        Ok((host, places))
+        Ok((host, Added { places, bridge, process, mail: all_mail }))
     }
 
     fn config(&self, host: &Host) -> Result<fanout::Config, Failure> {
@@ -91,6 +127,8 @@ impl Options {
             spill,
             spill_bytes: self.spill_size,
             unix_ms,
+            bridged: self.bridge.is_wanted(),
+            process: if self.bridge.is_wanted() { fastrand::u64(1..) } else { 0 },
             ..fanout::Config::default()
         })
     }

@@ -2,7 +2,7 @@
 
 use crate::{Failure, units};
 use core::fmt;
-use drywire::conn::Limits;
+use drywire::conn::{HostSettings, Limits};
 use drywire::engine::{Engine, Local};
 use drywire::memcache::store::{
     Config as StoreConfig, Hasher, ITEM_MAX_GREATEST, ITEM_MAX_LEAST, LIMIT_GREATEST, LIMIT_LEAST,
@@ -29,23 +29,22 @@ pub(super) struct Options {
 }
 
 impl Options {
-    /// Adds the service to a host of so many threads and connections.
+    /// Adds the service to a host that was `told` so.
     pub(super) fn serve(
         &self,
         host: Host,
         listen: &[Listen],
-        threads: usize,
-        conns: u32,
+        told: HostSettings,
         limits: Limits,
     ) -> Result<Host, Failure> {
+        let (threads, conns) = (told.threads as usize, told.max_connections);
         let hasher = Hasher::new(RandomState::new().hash_one(0));
         let parts = self.parts(threads, &hasher)?;
         let unix_start = i64::try_from(host.clock().unix_start().as_secs()).unwrap_or(i64::MAX);
         let config = Config {
             flush: !self.disable_flush_all,
             pid: std::process::id(),
-            threads: threads as u32,
-            max_connections: conns,
+            host: told,
             limits,
             ..Config::new(hasher, unix_start)
         };

@@ -1,5 +1,6 @@
 //! `drywire serve`: the services, on one host.
 
+mod bridge;
 mod fanout;
 mod limits;
 mod listen;
@@ -9,6 +10,7 @@ mod sudoku;
 
 use crate::{Failure, Verdict, units};
 use core::time::Duration;
+use drywire::conn::HostSettings;
 use drywire_mio::{Ended, Host, HostError, Listen, Server};
 use log::Log;
 use std::io::{self, ErrorKind, Write};
@@ -92,16 +94,24 @@ pub(crate) fn run(args: &Args) -> Result<Verdict, Failure> {
         .observe(move |event| log.event(&event));
     let host = if args.verbose > 1 { host.trace() } else { host };
     let (conns, limits) = (args.conn_limit, args.limits.limits());
+    let told = HostSettings {
+        threads: threads as u32,
+        workers: args.sudoku.workers() as u32,
+        max_connections: conns,
+        grace: args.grace,
+        announce: args.announce,
+    };
     let host = match args.no_memcache {
         true => host,
-        false => args.memcached.serve(host, &listen, threads, conns, limits)?,
+        false => args.memcached.serve(host, &listen, told, limits)?,
     };
-    let (host, mut places) = args.fanout.serve(host, conns)?;
-    places.extend(args.sudoku.place());
-    let host = args.sudoku.serve(host, threads, conns, limits);
+    let (host, mut added) = args.fanout.serve(host, conns, limits.total)?;
+    added.places.extend(args.sudoku.place());
+    let host = args.sudoku.serve(host, told, limits);
     let server = host.bind().map_err(|error| explain(&error))?;
+    added.link(&server.handle())?;
     // Whoever waits for the first line can connect by now; nobody has to read it.
-    let _ = args.announce(&listen, &places, &server, threads);
+    let _ = args.announce(&listen, &added.places, &server, threads);
     let Ended { cut } = server.run().map_err(Failure::system)?;
     if cut > 0 {
         eprintln!("drywire: {cut} connections were cut off before they took all they were owed");

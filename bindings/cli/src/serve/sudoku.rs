@@ -4,7 +4,7 @@ use super::fanout::Place;
 use crate::units;
 use core::net::SocketAddr;
 use core::time::Duration;
-use drywire::conn::Limits;
+use drywire::conn::{HostSettings, Limits};
 use drywire::engine::{Engine, Local};
 use drywire::guard::AdmitConfig;
 use drywire::sudoku::{Config, Server, Shared, Stats};
@@ -45,17 +45,22 @@ impl Options {
         self.workers.map_or_else(cores, usize::from)
     }
 
-    /// Adds the service to a host of so many threads and connections, if it was asked for.
-    pub(super) fn serve(&self, host: Host, threads: usize, conns: u32, limits: Limits) -> Host {
+    /// Adds the service to a host that was `told` so, if it was asked for.
+    pub(super) fn serve(&self, host: Host, told: HostSettings, limits: Limits) -> Host {
         let Some(address) = self.address else { return host };
+        let (threads, conns) = (told.threads as usize, told.max_connections);
         let listen = Listen::tcp(address);
         let workers = self.workers();
+        let pause = limits.refusal_pause.min(self.sudoku_deadline / 8);
+        let limits = Limits { refusal_pause: pause, ..limits };
         let config = Config {
-            admit: AdmitConfig::for_deadline(self.sudoku_deadline),
+            admit: AdmitConfig::for_deadline_after(self.sudoku_deadline, pause),
             // Loops share the pool; one that solves itself is its own worker.
             workers: workers.div_ceil(threads).max(1) as u32,
             guesses: self.sudoku_guesses,
             under_way: self.sudoku_window,
+            deadline: self.sudoku_deadline,
+            host: told,
             ..Config::DEFAULT
         };
         if threads == 1 {

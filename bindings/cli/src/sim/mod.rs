@@ -1,8 +1,10 @@
 //! `drywire sim`: runs seeds under faults, shrinks, replays and draws what fails.
 
 mod run;
+mod scenario;
 mod step;
 mod summary;
+mod tally;
 
 use crate::{Failure as Failed, Verdict};
 use clap::{Args, Subcommand};
@@ -21,8 +23,17 @@ pub(crate) enum Command {
     #[command(after_help = "Examples:\n  \
         drywire sim run --seeds 20k            the first twenty thousand worlds of every trial\n  \
         drywire sim run memcached --from 1M    other worlds\n  \
+        drywire sim run --seeds 1M --tally million.json   interrupted, it goes on\n  \
         drywire sim replay failures/memcached-4711.trial")]
     Run(run::Args),
+    /// Run a scenario file: faults at times, in the simulator, in turmoil, on real sockets
+    ///
+    /// The same callers, requests and rules in three worlds. A fault that a world cannot bring
+    /// about is named, and the scenario is not run there.
+    #[command(after_help = "Examples:\n  \
+        drywire sim scenario sim-tests/scenarios/*.toml --arm core --seeds 100\n  \
+        drywire sim scenario sim-tests/scenarios/reset.toml")]
+    Scenario(scenario::Args),
     /// Run a failing world again, from its file
     Replay(File),
     /// Make a failing world smaller, in its file
@@ -74,6 +85,7 @@ pub(crate) struct DrawArgs {
 pub(crate) fn run(command: Command) -> Result<Verdict, Failed> {
     match command {
         Command::Run(args) => run::run(&args),
+        Command::Scenario(args) => scenario::run(&args),
         Command::Replay(file) => again(&file.file),
         Command::Shrink(args) => smaller(&args),
         Command::Draw(args) => picture(&args),
@@ -82,13 +94,13 @@ pub(crate) fn run(command: Command) -> Result<Verdict, Failed> {
             let name = format!("{}_replayed", failure.experiment.replace('-', "_"));
             let experiment =
                 format!("*drywire_sim::find({:?}).expect(\"the trial\")", failure.experiment);
-            print!("{}", replay::as_test(&failure, &name, &experiment));
+            say(format_args!("{}", replay::as_test(&failure, &name, &experiment).trim_end()));
             Ok(Verdict::Good)
         }
         Command::Step(args) => step::run(&args),
         Command::List => {
             for trial in trials() {
-                println!("{}", trial.name());
+                say(format_args!("{}", trial.name()));
             }
             Ok(Verdict::Good)
         }
@@ -118,6 +130,11 @@ fn load(path: &Path) -> Result<(Box<dyn Experiment>, Failure), Failed> {
     Ok((named(&failure.experiment)?, failure))
 }
 
+/// A line on standard output. A closed pipe is the reader's choice.
+fn say(line: core::fmt::Arguments<'_>) {
+    let _ = writeln!(std::io::stdout(), "{line}");
+}
+
 fn save(path: &Path, bytes: &[u8]) -> Result<(), Failed> {
     std::fs::write(path, bytes).map_err(|e| Failed::system(format!("{}: {e}", path.display())))
 }
@@ -125,14 +142,14 @@ fn save(path: &Path, bytes: &[u8]) -> Result<(), Failed> {
 fn again(path: &Path) -> Result<Verdict, Failed> {
     let (trial, failure) = load(path)?;
     let report = replay::replay(&*trial, &failure, false);
-    println!("{} events, digest {:016x}", report.events, report.digest);
+    say(format_args!("{} events, digest {:016x}", report.events, report.digest));
     match report.violation {
         Some(violation) => {
-            println!("{violation}");
+            say(format_args!("{violation}"));
             Ok(Verdict::Failed)
         }
         None => {
-            println!("nothing is wrong (any more)");
+            say(format_args!("nothing is wrong (any more)"));
             Ok(Verdict::Good)
         }
     }
@@ -144,7 +161,7 @@ fn smaller(args: &ShrinkArgs) -> Result<Verdict, Failed> {
     // What is shrunk is what it does now, which may not be what the file says.
     let report = replay::replay(&*trial, &failure, false);
     let Some(violation) = report.violation else {
-        println!("nothing is wrong (any more)");
+        say(format_args!("nothing is wrong (any more)"));
         return Ok(Verdict::Good);
     };
     failure.violation = violation;
@@ -152,11 +169,11 @@ fn smaller(args: &ShrinkArgs) -> Result<Verdict, Failed> {
     let Some(small) = shrink(&*trial, &failure, effort) else {
         return Err(Failed::system("the run is not the same twice: that is a bug by itself"));
     };
-    println!(
+    say(format_args!(
         "{} items -> {} items in {} runs, {:.1?}",
         small.items_before, small.items, small.runs, small.wall
-    );
-    println!("{}", small.failure.violation);
+    ));
+    say(format_args!("{}", small.failure.violation));
     let to = args.output.as_ref().unwrap_or(path);
     save(to, replay::write(&small.failure).as_bytes())?;
     Ok(Verdict::Failed)
@@ -176,8 +193,7 @@ fn picture(args: &DrawArgs) -> Result<Verdict, Failed> {
         save(path, &draw::pcapng(&trace, args.port))?;
     }
     if args.html.is_none() && args.pcapng.is_none() {
-        // A closed pipe is the reader's choice.
-        let _ = writeln!(std::io::stdout(), "{}{story}", draw::text(&trace));
+        say(format_args!("{}{story}", draw::text(&trace)));
     }
     Ok(Verdict::Good)
 }

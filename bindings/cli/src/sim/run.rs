@@ -1,16 +1,20 @@
 //! `drywire sim run`: a campaign with a progress bar and a matrix.
 
-use super::{chosen, save, summary};
+use super::tally::{self, Tally};
+use super::{chosen, save, say, summary};
 use crate::units;
 use crate::{Failure as Failed, Verdict};
 use core::fmt::Write as _;
+use core::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use core::time::Duration;
 use drywire_sim::{Campaign, Effort, Experiment, Failure, Summary, items, replay, shrink};
 use indicatif::{HumanCount, HumanDuration, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde::Serialize;
+use signal_hook::consts::SIGINT;
+use signal_hook::flag;
 use std::io::{IsTerminal as _, Write as _};
 use std::path::PathBuf;
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
 #[derive(clap::Args)]
@@ -32,6 +36,10 @@ pub(crate) struct Args {
     /// Where replay files of failures are written
     #[arg(long, default_value = "failures", value_name = "DIR")]
     into: PathBuf,
+    /// Keep the sums in this file and run only seeds that are not in it yet: a long run can be
+    /// interrupted and taken up again, or be run in parts
+    #[arg(long, value_name = "FILE")]
+    tally: Option<PathBuf>,
     /// Write a page with the results, the matrices, the command and the commit here, for people
     #[arg(long, value_name = "FILE")]
     markdown: Option<PathBuf>,
@@ -76,8 +84,13 @@ pub(crate) fn run(args: &Args) -> Result<Verdict, Failed> {
     let mut verdict = Verdict::Good;
     let mut reports = Vec::new();
     let mut summaries = Vec::new();
+    let mut tally = args.tally.as_deref().map(Tally::open).transpose()?;
+    let stop = on_interrupt()?;
     for trial in chosen(&args.trials)? {
-        let summary = campaign(args, &*trial);
+        if stop.load(Relaxed) {
+            break;
+        }
+        let summary = campaign(args, &*trial, tally.as_mut(), &stop)?;
         let mut found = Vec::new();
         for failure in &summary.failures {
             found.push(keep(args, &*trial, failure)?);
@@ -86,9 +99,8 @@ pub(crate) fn run(args: &Args) -> Result<Verdict, Failed> {
             verdict = Verdict::Failed;
         }
         if !args.json {
-            // A closed pipe is the reader's choice.
-            let text = story(trial.name(), &summary, &found);
-            let _ = std::io::stdout().write_all(text.as_bytes());
+            say(format_args!("{}", story(trial.name(), &summary, &found).trim_end()));
+            say(format_args!(""));
         }
         reports.push(Report {
             trial: trial.name().to_owned(),
@@ -113,22 +125,68 @@ pub(crate) fn run(args: &Args) -> Result<Verdict, Failed> {
     if args.json {
         let json = serde_json::to_string_pretty(&reports)
             .map_err(|e| Failed::system(format!("no JSON: {e}")))?;
-        let _ = writeln!(std::io::stdout(), "{json}");
+        say(format_args!("{json}"));
+    }
+    if stop.load(Relaxed) {
+        let again = match &args.tally {
+            Some(_) => "the same command goes on",
+            None => "with --tally FILE, the same command would go on",
+        };
+        let _ = writeln!(std::io::stderr(), "interrupted: {again}");
+        verdict = Verdict::Failed;
     }
     Ok(verdict)
 }
 
-fn campaign(args: &Args, trial: &dyn Experiment) -> Summary {
+/// The first Ctrl-C asks for the summary so far; one more ends at once.
+fn on_interrupt() -> Result<Arc<AtomicBool>, Failed> {
+    let stop = Arc::new(AtomicBool::new(false));
+    // In this order: the first signal must not find the flag set by itself.
+    let handlers = flag::register_conditional_shutdown(SIGINT, INTERRUPTED, Arc::clone(&stop))
+        .and_then(|_| flag::register(SIGINT, Arc::clone(&stop)));
+    handlers.map_err(|e| Failed::system(format!("no handler for Ctrl-C: {e}")))?;
+    Ok(stop)
+}
+
+/// What a shell reports for a program that SIGINT ended.
+const INTERRUPTED: i32 = 130;
+
+fn campaign(
+    args: &Args,
+    trial: &dyn Experiment,
+    mut tally: Option<&mut Tally>,
+    stop: &AtomicBool,
+) -> Result<Summary, Failed> {
     let cores = std::thread::available_parallelism().map_or(1, core::num::NonZero::get);
-    let progress = Progress::new(args, trial.name());
+    let all = args.from..args.from + args.seeds;
+    let (mut total, parts) = match &mut tally {
+        Some(tally) => tally.of(trial, all)?,
+        None => (Summary::default(), Vec::from_iter([all])),
+    };
+    let part_of = if tally.is_some() { tally::PART } else { u64::MAX };
+    let progress = Progress::new(args, trial.name(), parts.iter().map(|p| p.end - p.start).sum());
     let tell = |n| progress.inc(n);
-    let summary = Campaign::new(trial, args.from..args.from + args.seeds)
-        .jobs(args.jobs.unwrap_or(cores))
-        .failures(args.failures)
-        .progress(&tell)
-        .run();
+    for mut left in parts {
+        while !left.is_empty() && !stop.load(Relaxed) && total.failures.len() < args.failures.max(1)
+        {
+            let part = left.start..left.end.min(left.start.saturating_add(part_of));
+            let summary = Campaign::new(trial, part.clone())
+                .jobs(args.jobs.unwrap_or(cores))
+                .failures(args.failures.saturating_sub(total.failures.len()))
+                .progress(&tell)
+                .stop(stop)
+                .run();
+            let done = part.start..part.start + summary.seeds;
+            left.start = done.end;
+            total.add(summary);
+            if let Some(tally) = &mut tally {
+                tally.add(trial, done, &total)?;
+            }
+        }
+    }
+    total.look_for_gaps(trial);
     progress.bar.finish_and_clear();
-    summary
+    Ok(total)
 }
 
 /// A bar on a terminal, now and then a line elsewhere.
@@ -141,12 +199,12 @@ struct Progress {
 const LINE_EVERY: Duration = Duration::from_secs(5);
 
 impl Progress {
-    fn new(args: &Args, name: &str) -> Self {
+    fn new(args: &Args, name: &str, seeds: u64) -> Self {
         let terminal = std::io::stderr().is_terminal();
         let bar = if terminal && !args.json {
-            ProgressBar::new(args.seeds)
+            ProgressBar::new(seeds)
         } else {
-            ProgressBar::with_draw_target(Some(args.seeds), ProgressDrawTarget::hidden())
+            ProgressBar::with_draw_target(Some(seeds), ProgressDrawTarget::hidden())
         };
         if let Ok(style) = ProgressStyle::with_template(
             "{prefix} {wide_bar} {human_pos}/{human_len} seeds, {per_sec:.0}, {eta} left",

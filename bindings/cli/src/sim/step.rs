@@ -1,6 +1,6 @@
 //! `drywire sim step`: the world asks, a person answers.
 
-use super::{named, save};
+use super::{named, save, say};
 use crate::{Failure as Failed, Verdict};
 use drywire_sim::decide::{Decider, Question};
 use drywire_sim::{Failure, Violation, draw, replay};
@@ -25,11 +25,11 @@ pub(crate) struct Args {
 
 pub(crate) fn run(args: &Args) -> Result<Verdict, Failed> {
     let trial = named(&args.trial)?;
-    println!(
+    say(format_args!(
         "Each question: site, whose (caller.operation.nth), how many answers. A number answers \
          it, an empty line takes what is in brackets, `rest` takes it for this site from here on, \
          `end` for everything."
-    );
+    ));
     let sites = args.ask.clone();
     let mut seed = args.seed.map(Decider::seeded);
     let mut silent: BTreeMap<&'static str, ()> = BTreeMap::new();
@@ -45,9 +45,10 @@ pub(crate) fn run(args: &Args) -> Result<Verdict, Failed> {
             return usual;
         }
         loop {
-            print!("{name} {} of {} [{usual}]? ", question.key, question.n);
+            let mut out = std::io::stdout();
             // Nobody to read the question: the answer will not come either.
-            let _ = std::io::stdout().flush();
+            let _ = write!(out, "{name} {} of {} [{usual}]? ", question.key, question.n);
+            let _ = out.flush();
             let mut line = String::new();
             if !matches!(std::io::stdin().read_line(&mut line), Ok(1..)) {
                 ended = true;
@@ -65,15 +66,18 @@ pub(crate) fn run(args: &Args) -> Result<Verdict, Failed> {
                 }
                 number => match number.parse() {
                     Ok(n) if n < question.n => return n,
-                    _ => println!("a number below {}, `rest`, `end`, or nothing", question.n),
+                    _ => say(format_args!(
+                        "a number below {}, `rest`, `end`, or nothing",
+                        question.n
+                    )),
                 },
             }
         }
     };
     let report = trial.run(Decider::interactive(Box::new(ask)).recording(), true);
-    println!("\n{}", draw::text(&report.trace.unwrap_or_default()));
+    say(format_args!("\n{}", draw::text(&report.trace.unwrap_or_default())));
     let violation = report.violation.unwrap_or_else(|| Violation::new("none", "nothing is wrong"));
-    println!("{violation}");
+    say(format_args!("{violation}"));
     if let Some(path) = &args.output {
         let failure = Failure {
             experiment: trial.name().to_owned(),

@@ -25,7 +25,7 @@ use drywire::conn::{
 };
 use drywire::engine::{ConnId, Engine, JobId, Shards};
 use drywire_mio::{Ended, Handle, Host, Listen, Locked};
-use std::io::{Read, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::thread::{self, JoinHandle};
 use std::time::Instant;
@@ -206,10 +206,20 @@ pub(crate) fn lines(
     listen: impl IntoIterator<Item = Listen>,
     counter: &Locked<u64>,
 ) -> Host {
+    lines_within(host, listen, counter, Limits::default())
+}
+
+/// The same with these limits.
+pub(crate) fn lines_within(
+    host: Host,
+    listen: impl IntoIterator<Item = Listen>,
+    counter: &Locked<u64>,
+    limits: Limits,
+) -> Host {
     let counter = counter.clone();
     host.serve(listen, move || {
         let shared = Shared { counter: counter.clone(), members: Vec::new() };
-        Engine::<Lines>::new(shared, Limits::default(), 4096)
+        Engine::<Lines>::new(shared, limits, 4096)
     })
 }
 
@@ -303,6 +313,14 @@ impl<T: Read + Write> Client<T> {
         let mut rest = Vec::new();
         self.0.read_to_end(&mut rest).unwrap();
         String::from_utf8(rest).unwrap()
+    }
+}
+
+impl Client<TcpStream> {
+    /// Reads on to the end, which should be a reset.
+    pub(crate) fn ends_in_a_reset(&mut self) -> bool {
+        let end = self.0.read_to_end(&mut Vec::new());
+        matches!(end, Err(error) if error.kind() == ErrorKind::ConnectionReset)
     }
 }
 

@@ -11,6 +11,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from types import TracebackType
 
 from ._errors import Error
@@ -75,7 +76,10 @@ class _Peer(asyncio.Protocol):
         for _ in range(64):
             wants = conn.wants
             if Wants.CLOSE in wants:
-                transport.close()
+                if Wants.RESET in wants:  # something owed is lost, and the peer must see that
+                    transport.abort()
+                else:
+                    transport.close()
                 break
             if Wants.WRITE in wants and self.writable:
                 data = conn.data_to_send()
@@ -127,6 +131,14 @@ class _Host:
         self.timer = None if at is None else self.loop.call_at(at / 1e9 + 1e-6, self.fire)
 
     def fire(self) -> None:
+        """Nobody is given up whose words lie unread."""
+        for conn in self.server.due(self.now()):
+            if conn.id in self.peers:
+                self.peers[conn.id].drive()
+        # A loop that looks at its timers first (uvloop's) has looked at its sockets two turns later.
+        self.loop.call_soon(self.loop.call_soon, self.tick)
+
+    def tick(self) -> None:
         self.armed = None
         self.server.tick(self.now())
         for conn in self.server.ready(self.now()):
@@ -135,11 +147,19 @@ class _Host:
         self.arm()
 
 
-async def serve(server: Server, host: str = "127.0.0.1", port: int = 0) -> asyncio.Server:
-    """Serves on host and port until the listener that it returns is closed."""
+async def serve(server: Server, host: str = "127.0.0.1", port: int = 0, *,
+                send_buffer: int | None = None) -> asyncio.Server:
+    """Serves on host and port until the listener that it returns is closed.
+
+    `send_buffer` is the SO_SNDBUF of each connection, in bytes; None leaves it to the system.
+    """
     loop = asyncio.get_running_loop()
     engine = _Host(server)
-    return await loop.create_server(lambda: _Peer(engine), host, port)
+    listener = await loop.create_server(lambda: _Peer(engine), host, port)
+    if send_buffer is not None:
+        for sock in listener.sockets:  # accepted ones inherit it
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, send_buffer)
+    return listener
 
 
 class AsyncClient(asyncio.Protocol):

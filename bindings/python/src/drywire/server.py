@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+from collections.abc import Callable
 from typing import Any
 
 from ._errors import check, text
@@ -18,6 +19,7 @@ class Wants(enum.IntFlag):
     AGAIN = 4
     SHUTDOWN = 8
     CLOSE = 16
+    RESET = 32
 
 
 class CloseReason(enum.IntEnum):
@@ -31,6 +33,7 @@ class CloseReason(enum.IntEnum):
     FAULT = 5
     SLOW_READER = 6
     TRANSPORT = 7
+    IDLE = 8
 
 
 class Server:
@@ -77,13 +80,20 @@ class Server:
 
     def ready(self, now_ns: int) -> list[Connection]:
         """Connections that something other than their own socket touched."""
-        touched: list[Connection] = []
+        return self._listed(lib.drywire_server_ready, now_ns)
+
+    def due(self, now_ns: int) -> list[Connection]:
+        """Connections to bring waiting input to before `tick`, which may give them up."""
+        return self._listed(lib.drywire_server_due, now_ns)
+
+    def _listed(self, ask: Callable[..., int], now_ns: int) -> list[Connection]:
+        found: list[Connection] = []
         while True:
-            status = check(lib.drywire_server_ready(self._server, now_ns, self._ready, 64, self._n))
-            touched += [self._conns[self._ready[i].id] for i in range(self._n[0])
-                        if self._ready[i].id in self._conns]
+            status = check(ask(self._server, now_ns, self._ready, 64, self._n))
+            found += [self._conns[self._ready[i].id] for i in range(self._n[0])
+                      if self._ready[i].id in self._conns]
             if status != lib.DRYWIRE_MORE:
-                return touched
+                return found
 
     @property
     def stats(self) -> dict[str, int]:

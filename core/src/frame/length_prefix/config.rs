@@ -21,6 +21,10 @@ pub struct LengthPrefix {
     pub(super) keep_header: bool,
     /// How the field is read.
     pub(super) load: Load,
+    /// It is [`Load::U32Be`]. Not asked of `load`: the compiler would make one table of both.
+    pub(super) u32_be: bool,
+    /// See [`window`]; zero for a varint.
+    pub(super) window: u64,
     /// `payload = value + delta`, for values in `least ..= least + span`.
     pub(super) delta: i64,
     /// `frame = value + bias`, for a varint without the varint itself.
@@ -120,6 +124,16 @@ impl Load {
             (Width::Varint32 | Width::Varint64, _) => Self::Varint,
         }
     }
+}
+
+/// Of the first eight bytes of a frame, as a little-endian number: the bits of a length field of
+/// `len` bytes at `offset`. None if it reaches further or fills them all: then no bit is left to
+/// tell a guess from none.
+pub(super) const fn window(offset: u32, len: u8) -> u64 {
+    if len == 0 || len == 8 || offset + len as u32 > 8 {
+        return 0;
+    }
+    u64::MAX >> (64 - 8 * len) << (8 * offset)
 }
 
 /// What the number in the length field counts.
@@ -230,6 +244,8 @@ impl LengthPrefix {
             strip: width.fixed().map_or(0, u32::from),
             keep_header: false,
             load: Load::of(width, big_endian),
+            u32_be: big_endian && matches!(width, Width::U32),
+            window: width.fixed().map_or(0, |n| window(0, n)),
             delta: 0,
             bias: width.fixed().map_or(0, i64::from),
             least: 0,
@@ -367,6 +383,8 @@ impl Builder {
             strip,
             keep_header: self.keep_header,
             load: Load::of(self.width, self.big_endian),
+            u32_be: self.big_endian && self.width == Width::U32,
+            window: fixed.map_or(0, |n| window(self.offset, n)),
             delta,
             bias: delta + i64::from(header),
             least,

@@ -1,5 +1,6 @@
 //! Writing length-prefixed frames.
 
+use super::config::Load;
 use super::{LengthPrefix, varint};
 use crate::frame::{Encode, EncodeError, Header, Meta, Patch, Sink};
 
@@ -146,12 +147,24 @@ impl Encode for LengthPrefix {
         payload: &[u8],
         out: &mut [u8],
     ) -> Result<usize, EncodeError> {
-        let header = self.header(meta, payload.len())?;
-        let needed = header.len() + payload.len();
-        let room = out.get_mut(..needed).ok_or(EncodeError::NoRoom { needed })?;
-        let (front, back) = room.split_at_mut(header.len());
-        front.copy_from_slice(&header);
-        back.copy_from_slice(payload);
+        let value = self.value(meta, payload.len())?;
+        let room = match self.load {
+            // Nothing but the field before the payload: put there at once.
+            Load::U16Be if self.header == 2 => front(out, payload, (value as u16).to_be_bytes()),
+            Load::U16Le if self.header == 2 => front(out, payload, (value as u16).to_le_bytes()),
+            Load::U32Be if self.header == 4 => front(out, payload, (value as u32).to_be_bytes()),
+            Load::U32Le if self.header == 4 => front(out, payload, (value as u32).to_le_bytes()),
+            _ => {
+                let header = self.header(meta, payload.len())?;
+                let needed = header.len() + payload.len();
+                let room = out.get_mut(..needed).ok_or(EncodeError::NoRoom { needed })?;
+                let (front, back) = room.split_at_mut(header.len());
+                front.copy_from_slice(&header);
+                Ok((back, needed))
+            }
+        };
+        let (room, needed) = room?;
+        room.copy_from_slice(payload);
         Ok(needed)
     }
 
@@ -162,4 +175,18 @@ impl Encode for LengthPrefix {
             out.put(payload);
         }
     }
+}
+
+/// Writes a header of a known size; gives the place of the payload after it and the frame's size.
+#[inline(always)]
+fn front<'a, const N: usize>(
+    out: &'a mut [u8],
+    payload: &[u8],
+    header: [u8; N],
+) -> Result<(&'a mut [u8], usize), EncodeError> {
+    let needed = N + payload.len();
+    let room = out.get_mut(..needed).and_then(<[u8]>::split_first_chunk_mut);
+    let (front, back) = room.ok_or(EncodeError::NoRoom { needed })?;
+    *front = header;
+    Ok((back, needed))
 }

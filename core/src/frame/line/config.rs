@@ -1,6 +1,6 @@
 //! What ends a line, and what happens to lines that break the rules.
 
-use crate::frame::scan::Needles;
+use crate::frame::scan::Search;
 use crate::frame::{ConfigError, Meta};
 
 /// A line framing.
@@ -8,7 +8,9 @@ use crate::frame::{ConfigError, Meta};
 pub struct Lines {
     pub(super) terminator: Terminator,
     pub(super) quick: Quick,
-    pub(super) needles: Needles,
+    /// Lines with less content are good, if LF ends them: zero for all other terminators.
+    pub(super) lf_below: usize,
+    pub(super) needles: Search,
     pub(super) max: usize,
     pub(super) oversize: Oversize,
     pub(super) lone_cr: Lone,
@@ -25,12 +27,14 @@ pub(super) enum Terminator {
     AnyOf { written: u8 },
 }
 
-/// The terminators that are decided at a glance: by the LF and the byte before it.
+/// The terminators that are decided at a glance: by one byte and the one before it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Quick {
+    /// See `Lines::lf_below`.
     Lf,
     CrLf,
     LfOrCrLf,
+    AnyOf,
     No,
 }
 
@@ -40,7 +44,8 @@ impl Terminator {
             Self::Lf => Quick::Lf,
             Self::CrLf => Quick::CrLf,
             Self::LfOrCrLf => Quick::LfOrCrLf,
-            Self::AnyNewline | Self::Delimiter { .. } | Self::AnyOf { .. } => Quick::No,
+            Self::AnyOf { .. } => Quick::AnyOf,
+            Self::AnyNewline | Self::Delimiter { .. } => Quick::No,
         }
     }
 
@@ -108,6 +113,12 @@ impl Ending {
             5 => Some(Self::Cut),
             _ => None,
         }
+    }
+
+    /// The meta of a line that ended with this byte of a set.
+    #[inline]
+    pub(super) fn one_of(byte: u8) -> Meta {
+        Meta { extra: u32::from(byte), ..Self::Delimiter.meta() }
     }
 
     /// This ending as a meta.
@@ -193,7 +204,7 @@ impl Lines {
         self.lone_cr = lone;
         if matches!(self.terminator, Terminator::CrLf | Terminator::LfOrCrLf) {
             let strict = lone == Lone::Error;
-            self.needles = Needles::new(if strict { b"\r\n" } else { b"\n" });
+            self.needles = Search::new(if strict { b"\r\n" } else { b"\n" });
             self.quick = if strict { Quick::No } else { self.terminator.quick() };
         }
         self
@@ -213,11 +224,13 @@ impl Lines {
     }
 
     fn of(terminator: Terminator, needles: &[u8], max: usize) -> Self {
+        let max = max.min(Self::MAX);
         Self {
             terminator,
             quick: terminator.quick(),
-            needles: Needles::new(needles),
-            max: max.min(Self::MAX),
+            lf_below: if matches!(terminator, Terminator::Lf) { max + 1 } else { 0 },
+            needles: Search::new(needles),
+            max,
             oversize: Oversize::Fatal,
             lone_cr: Lone::Data,
             lone_lf: Lone::Data,

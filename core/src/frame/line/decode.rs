@@ -1,8 +1,10 @@
 //! Reading lines.
 
+use core::hint::cold_path;
+
 use super::config::{Ending, Lines, Lone, Oversize, Quick, Terminator};
 use crate::frame::scan::Lookahead;
-use crate::frame::track::Track;
+use crate::frame::track::{Track, examined};
 use crate::frame::{Eof, ErrorKind, Framing, Glance, Meta, Span, Step, need};
 
 /// What a [`Lines`] remembers between steps.
@@ -26,6 +28,9 @@ const DISCARD: u8 = 2;
 /// Some bytes of the line were searched.
 const SCANNED: u8 = 4;
 
+/// So many new bytes are a few.
+const FEW: usize = 16;
+
 /// What a searched byte turned out to be.
 enum Hit {
     /// The end of a line with this much content, this long in all.
@@ -43,93 +48,57 @@ impl Framing for Lines {
     type Lookahead = Lookahead;
 
     fn step(&self, state: &mut State, avail: &[u8]) -> Step {
-        self.step_in(state, &mut Lookahead::default(), avail, 0)
+        // A few more bytes of a line, none of which ends it: who feeds small pieces comes here for
+        // each.
+        if !state.track.busy()
+            && state.track.phase == SCANNED
+            && let Some(more) = avail.get(state.scanned as usize..)
+            && more.len() < FEW
+            && !more.iter().any(|&byte| self.needles.contain(byte))
+        {
+            examined(more.len());
+            return self.undecided(state, avail);
+        }
+        self.look(state, &mut Lookahead::default(), avail)
     }
 
     #[inline(never)]
-    fn step_in(&self, state: &mut State, ahead: &mut Lookahead, block: &[u8], from: usize) -> Step {
-        let line = block.get(from..).unwrap_or_default();
-        if state.track.busy() {
-            return state.track.settle(line.len());
-        }
-        if state.track.phase & SKIP_LF != 0 {
-            match line.first() {
-                None => return need(0, 1),
-                Some(b'\n') => {
-                    state.track.phase &= !SKIP_LF;
-                    state.track.advance(1);
-                    return Step::Skip { consumed: 1 };
-                }
-                Some(_) => state.track.phase &= !SKIP_LF,
-            }
-        }
-        if state.track.phase & DISCARD != 0 {
-            return self.discard(state, ahead, block, from);
-        }
-        // A terminator further off than this ends a line that is too long.
-        let far = self.max_pending().min(line.len());
-        let mut at = state.scanned as usize;
-        while let Some(hit) = self.needles.find(ahead, block, from + at, from + far) {
-            let i = hit - from;
-            match self.judge(line, i) {
-                Hit::End { content, end, meta } if content <= self.max => {
-                    state.scanned = 0;
-                    let cr = meta.kind == Ending::Cr as u32;
-                    state.track.phase = if cr { SKIP_LF } else { 0 };
-                    state.track.advance(end);
-                    let payload = Span { start: 0, end: content };
-                    return Step::Frame { payload, meta, consumed: end };
-                }
-                Hit::End { .. } => return self.oversize_line(state, line),
-                _ if i >= far => break,
-                Hit::Data => at = i + 1,
-                Hit::Open => break,
-                Hit::Bad(_) if i > self.max => break,
-                Hit::Bad(kind) => return self.bad_line(state, kind, line, i),
-            }
-        }
-        self.undecided(state, line)
+    fn step_in(&self, state: &mut State, ahead: &mut Lookahead, line: &[u8]) -> Step {
+        let step = self.look(state, ahead, line);
+        let (Step::Frame { consumed, .. } | Step::Skip { consumed } | Step::Error { consumed, .. }) =
+            step
+        else {
+            ahead.leave(line.len());
+            return step;
+        };
+        ahead.leave(line.len() - consumed);
+        step
     }
 
     #[inline(always)]
-    fn glance(
+    fn fresh(&self, state: &State) -> bool {
+        state.track.fresh() && self.quick != Quick::No
+    }
+
+    #[inline(always)]
+    fn glance<'a>(
         &self,
-        state: &mut State,
         ahead: &mut Lookahead,
-        block: &[u8],
-        from: usize,
-    ) -> Option<Glance> {
-        if !state.track.fresh() || self.quick == Quick::No {
+        block: &'a [u8],
+        avail: &'a [u8],
+    ) -> Option<Glance<'a>> {
+        let before = self.needles.next(ahead, block, avail, || self.max_pending())?;
+        let Some(glance) = self.cut(avail, before) else {
+            cold_path();
             return None;
-        }
-        let hit = match self.needles.glance(ahead, block, from) {
-            Some(hit) => hit,
-            None => {
-                let far = from.saturating_add(self.max_pending()).min(block.len());
-                match self.needles.find(ahead, block, from, far) {
-                    Some(hit) => hit,
-                    None => {
-                        // That much needs no second look.
-                        state.scanned = far.saturating_sub(from) as u64;
-                        state.track.phase = if state.scanned > 0 { SCANNED } else { 0 };
-                        return None;
-                    }
-                }
-            }
         };
-        let end = hit + 1 - from;
-        let cr = || hit > from && block.get(hit - 1) == Some(&b'\r');
-        let (content, meta) = match self.quick {
-            Quick::Lf => (end - 1, Ending::Lf.meta()),
-            Quick::CrLf | Quick::LfOrCrLf if cr() => (end - 2, Ending::CrLf.meta()),
-            Quick::LfOrCrLf => (end - 1, Ending::Lf.meta()),
-            _ => return None,
-        };
-        if content > self.max {
-            return None;
-        }
-        state.track.advance(end);
-        Some(Glance { payload: Span { start: 0, end: content }, meta, consumed: end })
+        ahead.used();
+        Some(glance)
+    }
+
+    #[inline(always)]
+    fn glanced(&self, state: &mut State, position: u64) {
+        state.track.pos = position;
     }
 
     fn finish(&self, state: &State, rest: &[u8]) -> Eof {
@@ -152,13 +121,76 @@ impl Framing for Lines {
 }
 
 impl Lines {
+    fn look(&self, state: &mut State, ahead: &mut Lookahead, line: &[u8]) -> Step {
+        if state.track.busy() {
+            return state.track.settle(line.len());
+        }
+        if state.track.phase & SKIP_LF != 0 {
+            match line.first() {
+                None => return need(0, 1),
+                Some(b'\n') => {
+                    state.track.phase &= !SKIP_LF;
+                    state.track.advance(1);
+                    return Step::Skip { consumed: 1 };
+                }
+                Some(_) => state.track.phase &= !SKIP_LF,
+            }
+        }
+        if state.track.phase & DISCARD != 0 {
+            return self.discard(state, ahead, line);
+        }
+        // A terminator further off than this ends a line that is too long.
+        let far = self.max_pending().min(line.len());
+        let mut at = state.scanned as usize;
+        while let Some(i) = self.needles.find(ahead, line, at, far) {
+            match self.judge(line, i) {
+                Hit::End { content, end, meta } if content <= self.max => {
+                    state.scanned = 0;
+                    let cr = meta.kind == Ending::Cr as u32;
+                    state.track.phase = if cr { SKIP_LF } else { 0 };
+                    state.track.advance(end);
+                    let payload = Span { start: 0, end: content };
+                    return Step::Frame { payload, meta, consumed: end };
+                }
+                Hit::End { .. } => return self.oversize_line(state, line),
+                _ if i >= far => break,
+                Hit::Data => at = i + 1,
+                Hit::Open => break,
+                Hit::Bad(_) if i > self.max => break,
+                Hit::Bad(kind) => return self.bad_line(state, kind, line, i),
+            }
+        }
+        self.undecided(state, line)
+    }
+
+    /// The line that is ended by the hit after `before`, if it is good and nothing unusual about it.
+    #[inline(always)]
+    fn cut<'a>(&self, avail: &'a [u8], before: usize) -> Option<Glance<'a>> {
+        let (content, rest) = avail.split_at_checked(before)?;
+        let (&hit, rest) = rest.split_first()?;
+        // Never the default. Not a way out of here: where nobody wants these bytes, it is nothing.
+        let bytes = avail.get(..before + 1).unwrap_or_default();
+        // One number tells of both that LF ends lines and that this one is not too long.
+        if before < self.lf_below {
+            let meta = Ending::Lf.meta();
+            return Some(Glance { bytes, payload: content, start: 0, meta, rest });
+        }
+        let (payload, meta) = match (self.quick, content.split_last()) {
+            (Quick::AnyOf, _) => (content, Ending::one_of(hit)),
+            (Quick::CrLf | Quick::LfOrCrLf, Some((b'\r', before))) => (before, Ending::CrLf.meta()),
+            (Quick::LfOrCrLf, _) => (content, Ending::Lf.meta()),
+            _ => return None,
+        };
+        let good = payload.len() <= self.max;
+        good.then_some(Glance { bytes, payload, start: 0, meta, rest })
+    }
+
     /// Inside a refused line: drops what is here of it.
     #[cold]
-    fn discard(&self, state: &mut State, ahead: &mut Lookahead, block: &[u8], from: usize) -> Step {
-        let line = block.get(from..).unwrap_or_default();
+    fn discard(&self, state: &mut State, ahead: &mut Lookahead, line: &[u8]) -> Step {
         let mut at = state.scanned as usize;
-        while let Some(hit) = self.needles.find(ahead, block, from + at, block.len()) {
-            match self.judge(line, hit - from) {
+        while let Some(hit) = self.needles.find(ahead, line, at, line.len()) {
+            match self.judge(line, hit) {
                 Hit::End { end, meta, .. } => {
                     let cr = meta.kind == Ending::Cr as u32;
                     state.track.phase = if cr { SKIP_LF } else { 0 };
@@ -167,7 +199,7 @@ impl Lines {
                     return Step::Skip { consumed: end };
                 }
                 Hit::Open => break,
-                Hit::Data | Hit::Bad(_) => at = hit - from + 1,
+                Hit::Data | Hit::Bad(_) => at = hit + 1,
             }
         }
         let consumed = self.open_from(line);
@@ -217,8 +249,7 @@ impl Lines {
             }
             Terminator::AnyOf { .. } => {
                 let byte = line.get(i).copied().unwrap_or_default();
-                let meta = Meta { extra: u32::from(byte), ..Ending::Delimiter.meta() };
-                Hit::End { content: i, end, meta }
+                Hit::End { content: i, end, meta: Ending::one_of(byte) }
             }
         }
     }

@@ -48,6 +48,7 @@ mod encode;
 pub mod fields;
 
 use super::Meta;
+use super::cpu::Cpu;
 
 pub use super::crc::{crc32c, crc32c_append};
 pub use compact::{Compact, State as CompactState};
@@ -74,6 +75,7 @@ const HEADER: usize = 16;
 pub struct Tlv {
     max: u32,
     damage: Damage,
+    cpu: Cpu,
 }
 
 /// What happens to damaged frames; the table is in the [module](self) page.
@@ -97,7 +99,7 @@ impl Tlv {
     /// Bodies of at most `max` bytes ([`Tlv::MAX`] if it is more); any damage ends the stream.
     #[must_use]
     pub fn new(max: usize) -> Self {
-        Self { max: max.min(Self::MAX) as u32, damage: Damage::Fatal }
+        Self { max: max.min(Self::MAX) as u32, damage: Damage::Fatal, cpu: Cpu::detect() }
     }
 
     /// What happens to damaged frames.

@@ -250,6 +250,12 @@ impl Store {
         self.budget.used() as u64
     }
 
+    /// Whether cold items make room for new ones.
+    #[must_use]
+    pub fn evicts(&self) -> bool {
+        self.evicts
+    }
+
     /// The byte limit.
     pub const fn limit(&self) -> u64 {
         self.budget.limit() as u64

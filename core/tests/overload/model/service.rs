@@ -144,7 +144,10 @@ impl Session for Service {
                     self.waiting += 1;
                     self.under_way += 1;
                 }
-                None => Self::answer(cx, number, false),
+                None => {
+                    cx.refused();
+                    Self::answer(cx, number, false);
+                }
             }
         };
         Ok(Taken { used, stop })

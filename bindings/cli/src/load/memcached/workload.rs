@@ -2,7 +2,7 @@
 
 use crate::load::content::{KeyBuffer, Keys, Shape};
 use crate::load::tally::{Class, Tally};
-use crate::load::workload::Workload;
+use crate::load::workload::{Ask, What, Workload};
 use core::ops::Range;
 use drywire::conn::Outbox;
 use drywire::memcache::client::{Client, Event, Limits, Outcome, Request, Step, Verb};
@@ -23,8 +23,13 @@ pub(crate) enum Op {
 pub(crate) struct Memcached {
     shape: Shape,
     keys: Keys,
+    op: Op,
     mode: Mode,
-    depth: usize,
+    /// How many more to ask.
+    left: u64,
+    /// An answer after this many nanoseconds is late.
+    deadline: u64,
+    window: usize,
     random: fastrand::Rng,
     key: KeyBuffer,
     value: Vec<u8>,
@@ -33,7 +38,7 @@ pub(crate) struct Memcached {
 enum Mode {
     /// Each key once, in order; the next place to store at.
     Preload(u32),
-    Random(Op),
+    Random,
 }
 
 pub(crate) struct Conn {
@@ -65,23 +70,20 @@ enum Found {
 }
 
 impl Memcached {
-    /// Works on the key numbers in `range`, with at most `depth` in flight per connection. It
-    /// begins by storing each key once; [`Memcached::ask_for`] ends that.
-    pub(crate) fn new(shape: Shape, range: Range<u32>, depth: usize, seed: u64) -> Self {
+    /// Works on the key numbers in `range`, asking for `op`.
+    pub(crate) fn new(shape: Shape, range: Range<u32>, op: Op, seed: u64) -> Self {
         Self {
             shape,
             random: fastrand::Rng::with_seed(seed ^ u64::from(range.start)),
             keys: Keys::new(range),
-            mode: Mode::Preload(0),
-            depth,
+            op,
+            mode: Mode::Random,
+            left: 0,
+            deadline: u64::MAX,
+            window: 0,
             key: KeyBuffer::new(),
             value: Vec::new(),
         }
-    }
-
-    /// From now on asks for `op` on random keys.
-    pub(crate) fn ask_for(&mut self, op: Op) {
-        self.mode = Mode::Random(op);
     }
 
     /// The next request: a place, and whether to store there.
@@ -93,9 +95,9 @@ impl Memcached {
                 *next += 1;
                 (place < self.keys.len()).then_some((place, true))
             }
-            Mode::Random(op) => {
+            Mode::Random => {
                 let place = self.random.u32(..self.keys.len());
-                let store = match op {
+                let store = match self.op {
                     Op::Get => false,
                     Op::Set => true,
                     Op::Mixed => self.random.u8(..10) == 0,
@@ -128,7 +130,13 @@ impl Memcached {
 
     /// The final reply to the oldest request came: its class.
     #[inline]
-    fn finish(&mut self, flight: &Flight, outcome: Outcome<'_>, tally: &mut Tally) -> Class {
+    fn finish(
+        &mut self,
+        flight: &Flight,
+        outcome: Outcome<'_>,
+        now: u64,
+        tally: &mut Tally,
+    ) -> Class {
         if matches!(flight.asked, Asked::Set) {
             self.keys.end_set(flight.place, outcome == Outcome::Stored);
         }
@@ -136,6 +144,7 @@ impl Memcached {
             (Asked::Set, Outcome::Stored)
             | (Asked::Get { found: Found::Right, .. }, Outcome::End { .. }) => Class::Ok,
             (Asked::Get { found: Found::Nothing, .. }, Outcome::End { .. }) => Class::Miss,
+            (_, Outcome::Refused { text, .. }) if text == TOO_BUSY => return Class::Refused,
             (_, Outcome::Refused { .. }) => Class::Error,
             _ => Class::Wrong,
         };
@@ -147,22 +156,39 @@ impl Memcached {
                 _ => format!("a set was answered with {outcome:?}"),
             });
         }
-        class
+        let in_time = now.saturating_sub(flight.start) <= self.deadline;
+        if !in_time && matches!(class, Class::Ok | Class::Miss) { Class::Late } else { class }
     }
 }
+
+/// How the server says that it refuses because of load.
+const TOO_BUSY: &[u8] = b"server too busy";
 
 impl Workload for Memcached {
     type Conn = Conn;
 
+    fn begin(&mut self, ask: &Ask) {
+        self.mode = match ask.what {
+            What::Preload => Mode::Preload(0),
+            What::Load | What::Unserved => Mode::Random,
+        };
+        (self.left, self.deadline, self.window) = (ask.left, ask.deadline, ask.window);
+    }
+
     fn open(&mut self) -> Conn {
-        let limits = Limits { window: self.depth, ..Limits::default() };
+        let limits = Limits { window: self.window, ..Limits::default() };
         let limits = Limits { value: limits.value.max(self.shape.value_size()), ..limits };
-        Conn { client: Client::new(limits), flights: VecDeque::with_capacity(self.depth) }
+        Conn { client: Client::new(limits), flights: VecDeque::new() }
     }
 
     #[inline]
     fn ask(&mut self, conn: &mut Conn, now: u64, out: &mut Outbox, tally: &mut Tally) -> bool {
+        // Any of the next requests may be a set, for which there has to be a key.
+        if self.left == 0 || conn.flights.len() >= self.window || self.keys.all_busy() {
+            return false;
+        }
         let Some((place, store)) = self.choose() else { return false };
+        self.left -= 1;
         let (place, asked, sent) = if store {
             let (place, version) = self.keys.start_set(place);
             let number = self.keys.number(place);
@@ -216,7 +242,7 @@ impl Workload for Memcached {
                 }
                 Event::Done { outcome, .. } => {
                     if let Some(flight) = conn.flights.pop_front() {
-                        let class = self.finish(&flight, outcome, tally);
+                        let class = self.finish(&flight, outcome, now, tally);
                         tally.ended(class, flight.start, now);
                     }
                 }

@@ -2,7 +2,7 @@
 
 use super::boards::{self, Kind};
 use crate::load::tally::{Class, Tally};
-use crate::load::workload::Workload;
+use crate::load::workload::{Ask, What, Workload};
 use drywire::conn::Outbox;
 use drywire::sudoku::client::{Client, Event, Step, Ticket};
 use drywire::sudoku::{Board, Reply};
@@ -14,6 +14,9 @@ const POOL: usize = 4096;
 
 /// One thread's requests.
 pub(crate) struct Sudoku {
+    /// Boards as asked for, and boards that are answered without solving.
+    boards: Arc<[[u8; 81]]>,
+    hopeless: Arc<[[u8; 81]]>,
     pool: Arc<[[u8; 81]]>,
     next: usize,
     window: usize,
@@ -37,10 +40,12 @@ struct Flight {
 }
 
 impl Sudoku {
-    pub(crate) fn new(kind: Kind, seed: u64, window: usize, left: u64, deadline: u64) -> Self {
+    pub(crate) fn new(kind: Kind, seed: u64) -> Self {
         let mut random = fastrand::Rng::with_seed(seed);
-        let pool = (0..POOL).map(|_| boards::draw(kind, &mut random)).collect();
-        Self { pool, next: 0, window, left, deadline }
+        let boards: Arc<[_]> = (0..POOL).map(|_| boards::draw(kind, &mut random)).collect();
+        let hopeless = Arc::new([boards::draw(Kind::Hopeless, &mut random)]);
+        let pool = Arc::clone(&boards);
+        Self { boards, hopeless, pool, next: 0, window: 0, left: 0, deadline: u64::MAX }
     }
 
     fn judge(&self, flight: Flight, reply: &Reply, now: u64, tally: &mut Tally) -> Class {
@@ -79,6 +84,15 @@ impl Conn {
 
 impl Workload for Sudoku {
     type Conn = Conn;
+
+    fn begin(&mut self, ask: &Ask) {
+        self.pool = Arc::clone(match ask.what {
+            What::Preload | What::Load => &self.boards,
+            What::Unserved => &self.hopeless,
+        });
+        self.next = 0;
+        (self.left, self.deadline, self.window) = (ask.left, ask.deadline, ask.window);
+    }
 
     fn open(&mut self) -> Conn {
         Conn { client: Client::new(self.window), flights: VecDeque::new(), first: 0 }

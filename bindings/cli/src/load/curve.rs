@@ -1,10 +1,10 @@
 //! Goodput against offered load, and against what is possible.
 
-use super::{Args, Kind, Setup};
-use crate::load::phase::Phase;
-use crate::load::process::Process;
+use super::modes::{Load, Options, Protocol};
+use super::phase::Phase;
+use super::workload::What;
 use crate::{Failure, Verdict};
-use core::fmt::Write as _;
+use core::fmt::{Display, Write as _};
 use serde::Serialize;
 use std::fs;
 use std::path::Path;
@@ -12,19 +12,39 @@ use std::path::Path;
 /// A measured curve.
 #[derive(Serialize)]
 pub(super) struct Curve {
-    /// Boards a second in a closed loop that is never refused.
+    /// Requests a second in a closed loop that is never refused: the mean over the curve.
     capacity: f64,
-    /// Answers a second that need no solving: what reading, replying and system calls allow.
-    unsolved: f64,
+    /// What a refusal costs, of a served request; `None` if this server does not refuse.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    refusal: Option<Refusal>,
+    /// The cores that both this tool and the server may run on.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    shared_cores: Vec<u32>,
     points: Vec<Point>,
+}
+
+/// An answer that takes no work, as a share of the time of a served request. By the server's CPU
+/// time if it is watched (--pid), else by the clock, which is too high if this tool is the slower.
+#[derive(Clone, Copy, Serialize)]
+struct Refusal {
+    /// With 16 in flight on each connection: many are read and written at once.
+    gathered: f64,
+    /// With one in flight on each connection: a read and a write for each.
+    alone: f64,
 }
 
 #[derive(Serialize)]
 struct Point {
-    /// Offered load, in capacities.
+    /// Offered load, in capacities as measured right before.
     load: f64,
-    /// The most that can be right in time: each refusal costs what an answer without solving does.
+    /// The capacity, as measured right before and right after: a machine has its moods. What
+    /// follows is in units of it.
+    capacity: f64,
+    /// The most that can be right in time if refusals come gathered.
     ceiling: f64,
+    /// The same if each comes alone.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ceiling_alone: Option<f64>,
     /// What was right in time.
     goodput: f64,
     /// This tool kept to its schedule.
@@ -34,53 +54,94 @@ struct Point {
 }
 
 impl Curve {
-    pub(super) fn measure(args: &Args, server: Option<Process>) -> Result<Self, Failure> {
-        let unsolved = args.closed(Kind::Hopeless, args.connections, 16, server)?.rate;
-        let capacity = capacity(args, server)?;
+    pub(super) fn measure<P: Protocol>(load: &mut Load<'_, P>) -> Result<Self, Failure> {
+        let shared_cores = load.server.map(|server| server.shared_cores()).unwrap_or_default();
+        let connections = load.connections();
+        let (mut before, served) = capacity(load)?;
+        let refusal = if P::REFUSES {
+            let gathered = load.pipeline(What::Unserved, connections, 16)?.seconds_each() / served;
+            let alone = load.pipeline(What::Unserved, connections, 1)?.seconds_each() / served;
+            Some(Refusal { gathered, alone })
+        } else {
+            None
+        };
         let mut points = Vec::new();
-        for &load in &args.loads {
-            let phase = args.open(load * capacity, server)?;
-            let (goodput, on_time) = (phase.rate / capacity, args.on_time(&phase));
-            let ceiling = ceiling(load, capacity / unsolved);
-            points.push(Point { load, ceiling, goodput, on_time, phase });
+        for &x in &load.options.loads {
+            let phase = load.open(x * before)?;
+            let (after, _) = capacity(load)?;
+            let capacity = f64::midpoint(before, after);
+            let offered = x * before / capacity;
+            let (goodput, on_time) = (phase.rate / capacity, load.options.on_time(&phase));
+            let ceiling_alone = refusal.map(|refusal| ceiling(offered, refusal.alone));
+            let ceiling = refusal
+                .map_or_else(|| offered.min(1.0), |refusal| ceiling(offered, refusal.gathered));
+            points.push(Point {
+                load: x,
+                capacity,
+                ceiling,
+                ceiling_alone,
+                goodput,
+                on_time,
+                phase,
+            });
+            before = after;
         }
-        Ok(Self { capacity, unsolved, points })
+        let sum: f64 = points.iter().map(|point| point.capacity).sum();
+        let capacity = if points.is_empty() { before } else { sum / points.len() as f64 };
+        Ok(Self { capacity, refusal, shared_cores, points })
     }
 
-    pub(super) fn report(&self, args: &Args) -> Result<Verdict, Failure> {
-        if let Some(path) = &args.html {
+    pub(super) fn report(
+        &self,
+        setup: &(impl Serialize + Display),
+        options: &Options,
+    ) -> Result<Verdict, Failure> {
+        if let Some(path) = &options.html {
             let phases: Vec<_> = self.points.iter().map(|p| (p.load, &p.phase)).collect();
-            write_page(path, args, &phases, Some(self))?;
+            write_page(path, &setup.to_string(), &phases, Some(self))?;
         }
         let good = self.points.iter().all(|p| p.on_time && p.phase.good());
-        if args.json {
+        if options.json {
             let mut object = serde_json::json!(self);
-            object["setup"] = serde_json::json!(Setup::new(args));
+            object["setup"] = serde_json::json!(setup);
             object["good"] = good.into();
             println!("{object}");
         } else {
-            println!("{}", Setup::new(args));
+            println!("{setup}");
             print!("{}", self.table());
+        }
+        if !self.shared_cores.is_empty() {
+            let cores = &self.shared_cores;
+            eprintln!(
+                "drywire: this tool and the server may both run on cores {cores:?} and take time from each other: keep them apart with `taskset -c`"
+            );
         }
         Ok(if good { Verdict::Good } else { Verdict::Failed })
     }
 
     /// Markdown.
     fn table(&self) -> String {
-        let mut text = format!(
-            "capacity {:.0}/s, answers without solving {:.0}/s\n\n",
-            self.capacity, self.unsolved
-        );
-        text += "| offered | goodput | ceiling | share | accepted p50 | p99 | p99.9 | late | refused | refusal p99 | wrong, lost | tool lag p99 |\n";
-        text += "|---|---|---|---|---|---|---|---|---|---|---|---|\n";
+        let mut text = format!("capacity {:.0}/s in the mean", self.capacity);
+        if let Some(Refusal { gathered, alone }) = self.refusal {
+            let _ = write!(
+                text,
+                ", a refusal costs {:.1} % of that gathered, {:.1} % alone",
+                100.0 * gathered,
+                100.0 * alone
+            );
+        }
+        text += "\n\n| offered | goodput | ceiling | share | ceiling, refused alone | accepted p50 | p99 | p99.9 | late | refused | refusal p99 | wrong, lost | tool lag p99 |\n";
+        text += "|---|---|---|---|---|---|---|---|---|---|---|---|---|\n";
         for p in &self.points {
             let (l, c) = (p.phase.latency_us, p.phase.counts);
             let ms = |us: f64| format!("{:.1} ms", us / 1000.0);
             let refusal = p.phase.refusal_us.map_or_else(|| "–".to_owned(), |l| ms(l.p99));
             let lag = p.phase.lag_us.map_or_else(|| "–".to_owned(), |l| ms(l.p99));
+            let alone = p.ceiling_alone;
+            let alone = alone.map_or_else(|| "–".to_owned(), |c| format!("{:.1} %", 100.0 * c));
             let _ = writeln!(
                 text,
-                "| {:.2}x | {:.1} % | {:.1} % | {:.1} % | {} | {} | {} | {} | {:.1} % | {refusal} | {}, {} | {lag}{} |",
+                "| {:.2}x | {:.1} % | {:.1} % | {:.1} % | {alone} | {} | {} | {} | {} | {:.1} % | {refusal} | {}, {} | {lag}{} |",
                 p.load,
                 100.0 * p.goodput,
                 100.0 * p.ceiling,
@@ -99,21 +160,23 @@ impl Curve {
     }
 }
 
-/// Boards a second when no time goes into refusing: as many connections as a server needs to be
-/// busy, and few enough that no queue stands. A closed loop asks again at once after a refusal, so
-/// that one which is refused measures refusals.
-fn capacity(args: &Args, server: Option<Process>) -> Result<f64, Failure> {
-    for connections in [16, 8, 4, 2, 1] {
-        let phase = args.closed(args.board, connections, 1, server)?;
+/// Requests a second when no time goes into refusing, and the seconds that one costs. Of a server
+/// that refuses: as many connections as it needs to be busy, and few enough that no queue stands. A
+/// closed loop asks again at once after a refusal, so that one which is refused measures refusals.
+fn capacity<P: Protocol>(load: &mut Load<'_, P>) -> Result<(f64, f64), Failure> {
+    let all = load.connections();
+    let tries: &[u64] = if P::REFUSES { &[16, 8, 4, 2, 1] } else { &[u64::MAX] };
+    for connections in tries {
+        let phase = load.pipeline(What::Load, all.min(*connections), 1)?;
         if phase.counts.refused == 0 {
-            return Ok(phase.rate);
+            return Ok((phase.rate, phase.seconds_each()));
         }
     }
-    Err(Failure::system("the server refuses boards even one at a time: its capacity is unknown"))
+    Err(Failure::system("the server refuses requests even one at a time: its capacity is unknown"))
 }
 
 /// The share of the capacity that can be served at `load` capacities, if a refusal costs `cost` of
-/// a served board: what is left of the server after refusing.
+/// a served request: what is left of the server after refusing.
 fn ceiling(load: f64, cost: f64) -> f64 {
     if load <= 1.0 { load } else { ((1.0 - load * cost) / (1.0 - cost)).max(0.0) }
 }
@@ -122,7 +185,7 @@ fn ceiling(load: f64, cost: f64) -> f64 {
 /// nothing else.
 pub(super) fn write_page(
     path: &Path,
-    args: &Args,
+    title: &str,
     phases: &[(f64, &Phase)],
     curve: Option<&Curve>,
 ) -> Result<(), Failure> {
@@ -130,7 +193,7 @@ pub(super) fn write_page(
         "<!doctype html><meta charset=utf-8><title>drywire load</title>\
          <style>body{{font:15px sans-serif;margin:2em;max-width:60em}}svg{{background:#fafafa}}</style>\
          <h1>{}</h1>",
-        Setup::new(args)
+        escape(title)
     );
     let most = phases.iter().map(|(_, p)| p.latency_us.max / 1000.0).fold(1.0, f64::max);
     let lines: Vec<_> = phases
@@ -162,6 +225,11 @@ pub(super) fn write_page(
     }
     fs::write(path, page)
         .map_err(|error| Failure::system(format!("cannot write {}: {error}", path.display())))
+}
+
+/// An address may be the path of a socket, which may have any name.
+fn escape(text: &str) -> String {
+    text.replace('&', "&amp;").replace('<', "&lt;")
 }
 
 /// Lines whose points are in the unit square.

@@ -1,0 +1,67 @@
+//! Slow work on its way to the host.
+
+use crate::conn::Session;
+use crate::engine::{ConnId, Engine, JobId};
+use crate::tick::Tick;
+use alloc::collections::VecDeque;
+
+/// Jobs that wait for a worker.
+pub(crate) struct Jobs<S: Session> {
+    pub(super) queue: VecDeque<Waiting<S>>,
+    pub(super) number: u64,
+}
+
+pub(super) struct Waiting<S: Session> {
+    pub(super) id: JobId,
+    pub(super) job: S::Job,
+    pub(super) since: Tick,
+}
+
+/// Connections that pause as they were refused something, all until the same time.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Pausing {
+    until: Tick,
+    count: usize,
+}
+
+impl Pausing {
+    pub(crate) fn began(&mut self, until: Tick) {
+        let count = if self.until == until { self.count } else { 0 };
+        *self = Self { until, count: count + 1 };
+    }
+}
+
+impl<S: Session> Engine<S> {
+    /// Under a burden of refusals, if at least a quarter of the connections pause: when their pauses
+    /// end, see [`Limits::refusal_pause`]. Until then few are to be read, and a host that does
+    /// jobs on the thread of its sockets better stays with them. `None`: it looks after its sockets
+    /// as often as ever, for those who were not refused.
+    ///
+    /// [`Limits::refusal_pause`]: crate::conn::Limits::refusal_pause
+    #[must_use]
+    pub fn gathers_until(&self, now: Tick) -> Option<Tick> {
+        let end = self.world.refusals.pauses_until(self.world.limits.refusal_pause_from, now)?;
+        let Pausing { until, count } = self.world.pausing;
+        let open = self.slots.len() - self.free.len();
+        // With a half, goodput at six times the capacity is below nine tenths of the ceiling
+        // (`core/tests/overload`); the fewer it takes, the more of the others wait for them.
+        (until == end && 4 * count >= open).then_some(end)
+    }
+}
+
+impl<S: Session> Jobs<S> {
+    pub(crate) fn push(&mut self, now: Tick, conn: ConnId, job: S::Job) -> JobId {
+        self.number += 1;
+        let id = JobId { conn, number: self.number };
+        self.queue.push_back(Waiting { id, job, since: now });
+        id
+    }
+
+    pub(crate) fn oldest(&self) -> Option<Tick> {
+        self.queue.front().map(|waiting| waiting.since)
+    }
+
+    pub(crate) fn waiting(&self) -> usize {
+        self.queue.len()
+    }
+}

@@ -11,6 +11,11 @@ fn recorded_clients_get_the_bytes_of_the_rust_api() {
     let mut paths: Vec<_> =
         std::fs::read_dir(corpus).unwrap().map(|entry| entry.unwrap().path()).collect();
     paths.sort();
+    if cfg!(miri) {
+        // Hours for all of them: the shortest three (the address sanitizer and valgrind see all, `ffi/check.sh`).
+        paths.sort_by_key(|path| path.metadata().unwrap().len());
+        paths.truncate(3);
+    }
     let (mut clients, mut answered) = (Vec::new(), 0);
     for path in &paths {
         let name = path.file_name().unwrap().to_str().unwrap();
@@ -27,6 +32,10 @@ fn recorded_clients_get_the_bytes_of_the_rust_api() {
             let out = server.open(1).drive(&stream, pieces, sends);
             assert!(told(&out) == told(&expected), "{name}, cut as {pieces:?}");
         }
+    }
+    if cfg!(miri) {
+        assert!(answered > 0);
+        return;
     }
     clients.dedup();
     for client in

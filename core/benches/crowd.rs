@@ -43,8 +43,8 @@ const PATIENCE: Duration = Duration::from_secs(30);
 const EVERY: Duration = Duration::from_millis(1);
 /// Messages that the loop reads at once at most.
 const TURN: u64 = 24;
-/// For jobs in one turn, as of a host's loop that has no other threads for them.
-const SLICE: Duration = Duration::from_millis(1);
+/// For jobs in one turn, as of the mio host's loop where it has no other threads for them.
+const SLICE: Duration = Duration::from_micros(500);
 /// Bytes on their way to disk or back, of one who spills.
 const BATCH: usize = 256 << 10;
 /// What a pipe takes before nobody has read from it.
@@ -237,24 +237,29 @@ impl Crowd {
         }
     }
 
-    /// Everybody who has something to do has a turn, as on an event loop.
+    /// Everybody who has something to do has a turn, then jobs have theirs, as on an event loop.
     fn serve(&mut self, now: Tick, fresh: Option<Fresh>) {
-        let slice = Instant::now() + SLICE;
+        let mut slice = None;
         loop {
-            while (fresh.is_none() || Instant::now() < slice)
+            while let Some(id) = self.engine.next_dirty(now) {
+                self.turn(now, id, fresh.as_ref());
+            }
+            // A condemned one is due at once.
+            if self.engine.deadline().is_some_and(|due| due.at <= now) {
+                self.engine.tick(now);
+                continue;
+            }
+            let end = *slice.get_or_insert_with(|| Instant::now() + SLICE);
+            let before = self.jobs;
+            while (fresh.is_none() || Instant::now() < end)
                 && let Some((id, job)) = self.engine.next_job(now)
             {
                 self.jobs += 1;
                 self.engine.complete(now, id, job.run());
             }
-            while let Some(id) = self.engine.next_dirty(now) {
-                self.turn(now, id, fresh.as_ref());
-            }
-            // A condemned one is due at once.
-            if self.engine.deadline().is_none_or(|due| due.at > now) {
+            if self.jobs == before {
                 return;
             }
-            self.engine.tick(now);
         }
     }
 

@@ -292,6 +292,34 @@ fn a_predicted_wait_over_the_budget_is_refused_at_the_door() {
     assert!((58 - fit..=60 - fit).contains(&refused), "{fit} of 60 fit: {refused} refused");
 }
 
+/// Workers in step end several boards at one moment: the time from one end to the next says
+/// nothing then.
+#[test]
+fn the_mean_is_what_a_board_takes_however_the_workers_are_in_step() {
+    let each = Duration::from_millis(1);
+    let admit = AdmitConfig { service_guess: each, ..Config::DEFAULT.admit };
+    let mut engine = engine(Config { workers: 2, admit, ..Config::DEFAULT });
+    let mut now = Tick::ZERO;
+    for boards in (1..8).cycle().take(200) {
+        let script: String = (0..boards).map(|id| format!("{id}:{EASY}\r\n")).collect();
+        let id = connect(&mut engine, now, &script);
+        loop {
+            let jobs: Vec<_> = (0..2).map_while(|_| engine.next_job(now)).collect();
+            if jobs.is_empty() {
+                break;
+            }
+            now = now + each;
+            for (job, work) in jobs {
+                engine.complete(now, job, work.run());
+            }
+        }
+        assert_eq!(said(&mut engine, id, now).lines().count(), boards);
+        engine.abort(id, now, CloseReason::Local);
+        engine.release(id, now);
+        assert_eq!(stats(&mut engine)["service_ns"], 1_000_000, "after {boards} at once");
+    }
+}
+
 #[test]
 fn a_board_that_uses_up_its_guesses_is_refused() {
     let mut engine = engine(Config { guesses: 2, ..Config::DEFAULT });

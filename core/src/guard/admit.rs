@@ -299,7 +299,7 @@ impl Admission {
             }
             let share = |span: Duration| percent(nanos(span), config.share(ask.class));
             let budget = share(config.budget);
-            if wait > budget || config.is_stuck(ask) {
+            if wait > budget || self.may_expire(config, wait) || config.is_stuck(ask) {
                 return shed(ShedReason::Wait, budget);
             }
             let allowed = share(self.allowed_wait(config, ask.now));
@@ -352,6 +352,13 @@ impl Admission {
         let work = ask.queue_len as u128 * u128::from(self.service);
         let wait = work.div_ceil(u128::from(ask.workers.max(1)));
         u64::try_from(wait).unwrap_or(u64::MAX)
+    }
+
+    /// Whether who waits for so many ns by the mean may be given up in the end: each worker has begun
+    /// something that takes up to a whole service time more, and the mean is off by a few percent
+    /// where workers are done in step.
+    fn may_expire(&self, config: &AdmitConfig, wait: u64) -> bool {
+        wait.saturating_add(wait / 32).saturating_add(self.service) > nanos(config.give_up)
     }
 
     /// Whether the queue stands: it was hardly ever empty for a whole interval.

@@ -13,6 +13,7 @@ use crate::sudoku::codec::{
 use crate::sudoku::solver::{self, Verdict};
 use crate::sudoku::stats::{self, Gauges, Outcome, Stats};
 use crate::tick::Tick;
+use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 use core::convert::Infallible;
 use core::marker::PhantomData;
@@ -68,10 +69,10 @@ pub struct Shared<Sh> {
     stats: Sh,
     /// Connections of this engine that have boards waiting.
     conns_waiting: usize,
-    /// Boards that workers have, and since when.
+    /// Boards that workers have, and since when they or what made them free takes those workers.
     started: Vec<(JobId, Tick)>,
-    /// When the last one came back, if boards were waiting then and ever since.
-    busy_since: Option<Tick>,
+    /// When workers became free that have not begun anything since, if boards have been waiting.
+    freed: VecDeque<Tick>,
     going: Going,
 }
 
@@ -95,7 +96,7 @@ impl<Sh: Shards<Stats>> Shared<Sh> {
             stats,
             conns_waiting: 0,
             started: Vec::new(),
-            busy_since: None,
+            freed: VecDeque::new(),
             going: Going::Staying,
         }
     }
@@ -105,16 +106,23 @@ impl<Sh: Shards<Stats>> Shared<Sh> {
         self.admission.service()
     }
 
-    /// A worker is done: what that says about the service time. While boards wait, the time from
-    /// one to the next counts, because it also holds what each costs besides solving.
+    /// A worker takes a board. While boards wait its time runs from the end of the one before,
+    /// because a board costs more than solving.
+    fn start(&mut self, now: Tick, job: JobId) {
+        let since = self.freed.pop_front().unwrap_or(now);
+        self.started.push((job, since));
+    }
+
+    /// A worker is done: what that says about the service time.
     fn measure(&mut self, now: Tick, job: JobId, waiting: usize) {
-        let place = self.started.iter().position(|(id, _)| *id == job);
-        let started = place.map(|place| self.started.swap_remove(place).1);
-        let busy_since = self.busy_since.map(|at| now.since(at) * self.config.workers.max(1));
-        if let Some(service) = busy_since.or_else(|| started.map(|at| now.since(at))) {
-            self.admission.on_complete(service);
+        if let Some(place) = self.started.iter().position(|(id, _)| *id == job) {
+            self.admission.on_complete(now.since(self.started.swap_remove(place).1));
         }
-        self.busy_since = (waiting > 0).then_some(now);
+        if waiting == 0 {
+            self.freed.clear();
+        } else if self.freed.len() < self.config.workers.max(1) as usize {
+            self.freed.push_back(now);
+        }
     }
 }
 
@@ -226,7 +234,7 @@ impl<Sh: Shards<Stats>> Session for Server<Sh> {
         self.left_queue(cx);
         match cx.shared.admission.on_dequeue(&waited) {
             Dequeue::Serve => {
-                cx.shared.started.push((id, cx.now));
+                cx.shared.start(cx.now, id);
                 self.running += 1;
                 true
             }
@@ -300,7 +308,7 @@ impl<Sh: Shards<Stats>> Server<Sh> {
         let config = cx.shared.config;
         let waiting = cx.jobs_waiting();
         if waiting == 0 {
-            cx.shared.busy_since = None;
+            cx.shared.freed.clear();
         }
         let ask = Ask {
             queue_len: waiting,

@@ -73,15 +73,29 @@ fearless_simd::kernel!(
 #[target_feature(enable = "sse4.2")]
 pub(super) fn by_sse(register: u32, bytes: &[u8]) -> u32 {
     use core::arch::x86_64::{_mm_crc32_u8, _mm_crc32_u32, _mm_crc32_u64};
-    let (words, rest) = bytes.as_chunks::<8>();
-    let mut register = u64::from(register);
-    for word in words {
-        register = _mm_crc32_u64(register, u64::from_le_bytes(*word));
+    #[inline(always)]
+    fn words<const N: usize>(register: u64, bytes: &[u8; N], crc: impl Fn(u64, u64) -> u64) -> u64 {
+        let words = bytes.as_chunks::<8>().0.iter();
+        words.fold(register, |register, word| crc(register, u64::from_le_bytes(*word)))
     }
-    let mut register = register as u32;
-    let (words, rest) = rest.as_chunks::<4>();
-    for word in words {
-        register = _mm_crc32_u32(register, u32::from_le_bytes(*word));
+    let (blocks, mut rest) = bytes.as_chunks::<64>();
+    let mut wide = u64::from(register);
+    for block in blocks {
+        wide = words(wide, block, |r, word| _mm_crc32_u64(r, word));
+    }
+    // Halved rather than looped: for each size these branches go the same way.
+    if let Some((block, after)) = rest.split_first_chunk::<32>() {
+        (wide, rest) = (words(wide, block, |r, word| _mm_crc32_u64(r, word)), after);
+    }
+    if let Some((block, after)) = rest.split_first_chunk::<16>() {
+        (wide, rest) = (words(wide, block, |r, word| _mm_crc32_u64(r, word)), after);
+    }
+    if let Some((block, after)) = rest.split_first_chunk::<8>() {
+        (wide, rest) = (words(wide, block, |r, word| _mm_crc32_u64(r, word)), after);
+    }
+    let mut register = wide as u32;
+    if let Some((word, after)) = rest.split_first_chunk::<4>() {
+        (register, rest) = (_mm_crc32_u32(register, u32::from_le_bytes(*word)), after);
     }
     for &byte in rest {
         register = _mm_crc32_u8(register, byte);

@@ -42,6 +42,8 @@ pub struct Lookahead {
     sizes: Sizes,
     /// The next one begins this many bytes before the end of the block.
     left: usize,
+    /// How many to look for next time.
+    most: u32,
 }
 
 /// Sizes of frames, the next one lowest, sixteen bits each, in two registers. Larger frames are not
@@ -52,17 +54,21 @@ struct Sizes {
     next: u64,
     /// After those in `next`; none if there are none in `next`.
     then: u64,
+    /// So many frames of the first size come before all of these.
+    same: u32,
 }
 
 impl Default for Lookahead {
     fn default() -> Self {
-        Self { sizes: Sizes::default(), left: usize::MAX }
+        Self { sizes: Sizes::default(), left: usize::MAX, most: 1 }
     }
 }
 
 /// At most so many frames are checked ahead, and no more once this many bytes are.
 const AHEAD: u32 = 8;
 const AHEAD_BYTES: usize = 4096;
+/// If they are all of one size, so many more of it at most, in as many bytes again.
+const AHEAD_SAME: u32 = 56;
 
 impl Framing for Tlv {
     type State = State;
@@ -86,18 +92,22 @@ impl Framing for Tlv {
     ) -> Option<Glance<'a>> {
         if ahead.sizes.next == 0 || ahead.left != avail.len() {
             cold_path();
-            // Who takes one frame at a time off a block forgets the others each time.
-            let most = if ahead.left == usize::MAX { 1 } else { AHEAD };
-            ahead.sizes = self.look_ahead(avail, most);
+            // Who takes few frames at a time off a block forgets the others each time.
+            ahead.sizes = self.look_ahead(avail, ahead.most);
+            ahead.most = (ahead.most * AHEAD).min(AHEAD + AHEAD_SAME);
             ahead.left = avail.len();
         }
         let size = usize::from(ahead.sizes.next as u16);
         let (bytes, rest) = avail.split_at_checked(size)?;
         let (header, _) = bytes.split_first_chunk::<HEADER>()?;
         let payload = bytes.get(HEADER..size - 4)?;
-        ahead.sizes.next >>= 16;
-        if ahead.sizes.next == 0 {
-            ahead.sizes = Sizes { next: ahead.sizes.then, then: 0 };
+        if ahead.sizes.same > 0 {
+            ahead.sizes.same -= 1;
+        } else {
+            ahead.sizes.next >>= 16;
+            if ahead.sizes.next == 0 {
+                ahead.sizes = Sizes { next: ahead.sizes.then, ..Sizes::default() };
+            }
         }
         ahead.left = rest.len();
         let front = u64::from_le_bytes(*header.first_chunk()?);
@@ -311,37 +321,21 @@ fearless_simd::kernel!(
     }
 );
 
+/// Around the body.
+const AROUND: u32 = HEADER as u32 + 4;
+
 /// The sizes of the frames at the front of `avail`, `most` of them, as far as they are whole, good
 /// and of the common kind: checked, not padded, not empty, not large.
 #[inline(always)]
 fn run(max: u32, avail: &[u8], most: u32, short: impl Fn(u32, &[u8]) -> u32 + Copy) -> Sizes {
-    const AROUND: u32 = HEADER as u32 + 4;
     let max = max.min(u32::from(u16::MAX) - AROUND);
     // In at the top, so that each shift is by a constant; the first four, and the last four.
     let (mut first, mut last) = (0, 0);
     let mut count = 0;
     let mut rest = avail;
-    while count < most {
-        let Some((header, after)) = rest.split_first_chunk::<HEADER>() else { break };
-        let [front, len, received] = [0, 8, 12].map(|at| {
-            let word = header.get(at..).and_then(<[u8]>::first_chunk);
-            word.map_or(0, |word| u32::from_le_bytes(*word))
-        });
-        if front & !MORE != FRONT || len > max || len == 0 {
-            break;
-        }
-        let Some((body, after)) = after.split_at_checked(len as usize) else { break };
-        let Some((trailer, after)) = after.split_first_chunk() else { break };
-        examined(12);
-        let crc = append(0, &header[..12], short);
-        if crc != received {
-            break;
-        }
-        examined(body.len());
-        if append(crc, body, short) != u32::from_le_bytes(*trailer) {
-            break;
-        }
-        last = last >> 16 | u64::from(len + AROUND) << 48;
+    while count < most.min(AHEAD) {
+        let Some((size, after)) = good(max, rest, short) else { break };
+        last = last >> 16 | u64::from(size) << 48;
         count += 1;
         if count == AHEAD / 2 {
             first = last;
@@ -353,10 +347,50 @@ fn run(max: u32, avail: &[u8], most: u32, short: impl Fn(u32, &[u8]) -> u32 + Co
     }
     match count {
         0 => Sizes::default(),
-        1..4 => Sizes { next: last >> (16 * (AHEAD / 2 - count)), then: 0 },
-        4 => Sizes { next: last, then: 0 },
-        _ => Sizes { next: first, then: last >> (16 * (AHEAD - count)) },
+        1..4 => Sizes { next: last >> (16 * (AHEAD / 2 - count)), then: 0, same: 0 },
+        4 => Sizes { next: last, then: 0, same: 0 },
+        5..AHEAD => Sizes { next: first, then: last >> (16 * (AHEAD - count)), same: 0 },
+        _ if first != last || last != last.rotate_left(16) => {
+            Sizes { next: first, then: last, same: 0 }
+        }
+        _ => {
+            let size = usize::from(last as u16).max(1);
+            let more = (AHEAD_BYTES / size).min((most - AHEAD) as usize);
+            let like = rest.chunks_exact(size).take(more);
+            let same = like.take_while(|frame| is_good(frame, short)).count();
+            Sizes { next: first, then: last, same: same as u32 }
+        }
     }
+}
+
+/// Whether all of `frame` is a frame.
+#[inline(always)]
+fn is_good(frame: &[u8], short: impl Fn(u32, &[u8]) -> u32 + Copy) -> bool {
+    let len = (frame.len() as u32).wrapping_sub(AROUND);
+    good(len, frame, short).is_some_and(|(size, _)| size as usize == frame.len())
+}
+
+/// The size of the frame at the front of `avail`, and what follows it.
+#[inline(always)]
+fn good(max: u32, avail: &[u8], short: impl Fn(u32, &[u8]) -> u32 + Copy) -> Option<(u32, &[u8])> {
+    let (header, after) = avail.split_first_chunk::<HEADER>()?;
+    let [front, len, received] = [0, 8, 12].map(|at| {
+        let word = header.get(at..).and_then(<[u8]>::first_chunk);
+        word.map_or(0, |word| u32::from_le_bytes(*word))
+    });
+    if front & !MORE != FRONT || len > max || len == 0 {
+        return None;
+    }
+    let (body, after) = after.split_at_checked(len as usize)?;
+    let (trailer, after) = after.split_first_chunk()?;
+    examined(12);
+    let crc = append(0, &header[..12], short);
+    if crc != received {
+        return None;
+    }
+    examined(body.len());
+    let whole = append(crc, body, short) == u32::from_le_bytes(*trailer);
+    whole.then_some((len + AROUND, after))
 }
 
 /// The first byte that cannot stand where it does, among the first four of a header.

@@ -176,6 +176,15 @@ impl Session for Server {
             extended.reply(cx, reply, &mut self.feed);
         } else if let Reply::Took { result: Err(why), .. } = reply {
             not_said(cx.out, why);
+        } else if let Reply::Joined { topic, lost: Some(lost), .. } = reply {
+            // Said since it came, and gone before it could have it.
+            let mut notice = Vec::new();
+            Plain.lost(&mut notice, &topic, lost);
+            cx.out.put(&notice);
+        } else if let Reply::NotJoined { why, .. } = reply
+            && why != Refusal::NotMember
+        {
+            self.feed.condemn(Fault::new(FaultKind::Refused, why.as_str()));
         }
         self.feed.watch(cx);
         if self.end == End::Ending {

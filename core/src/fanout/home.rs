@@ -368,6 +368,6 @@ fn reach(topic: &Topic, from: u64, due: u64) -> (u64, Option<Lost>) {
     if due >= oldest {
         return (from, None);
     }
-    let lost = Lost { from: due, count: oldest - due, why: super::Why::Gone };
-    (oldest, Some(lost))
+    let why = if topic.replaces_from(due) { super::Why::Replaced } else { super::Why::Gone };
+    (oldest, Some(Lost { from: due, count: oldest - due, why }))
 }

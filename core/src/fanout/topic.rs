@@ -205,6 +205,11 @@ impl Topic {
         !entry.is_notice() && self.latest.get(entry.key()).is_some_and(|latest| *latest > number)
     }
 
+    /// Whether all that is gone from `number` on was replaced.
+    pub(super) fn replaces_from(&self, number: u64) -> bool {
+        self.fate == Fate::Coalesce && self.forgotten < number
+    }
+
     /// The oldest number that can still be had.
     pub(super) fn oldest(&self) -> u64 {
         self.kept.keys().next().copied().unwrap_or_else(|| self.log.first())

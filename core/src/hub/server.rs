@@ -110,8 +110,14 @@ impl Session for Server {
     fn on_post(&mut self, cx: &mut Cx<'_, Self>, message: Message) {
         let Some(reply) = message.into_reply() else { return };
         match reply {
-            Reply::Joined { topic, .. } => {
+            Reply::Joined { topic, lost, .. } => {
                 self.pending = self.pending.saturating_sub(1);
+                // Published since it came, and gone before it could have it.
+                if let Some(lost) = lost {
+                    let mut notice = Vec::new();
+                    Whole.lost(&mut notice, &topic, lost);
+                    cx.out.put(&notice);
+                }
                 let conn = cx.id;
                 fanout::with(&mut cx.upkeep(), |exchange, _| exchange.begin(conn, &topic));
             }

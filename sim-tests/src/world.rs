@@ -15,7 +15,7 @@ use crate::violation::Violation;
 use core::fmt;
 use core::time::Duration;
 use drywire::Tick;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 /// Makes a node, for each of its lives (0, 1, ...).
 pub type Factory = Box<dyn FnMut(u32) -> Box<dyn Node>>;
@@ -31,6 +31,8 @@ pub struct World {
     net: Net,
     slots: Vec<Slot>,
     matrix: Matrix,
+    /// Faults of machines, of those without connections too.
+    befell: BTreeSet<Fault>,
     names: Vec<String>,
     plan: Option<Planned>,
     /// Events at the present moment.
@@ -72,6 +74,7 @@ impl World {
             thaws: 0,
             slots: Vec::new(),
             matrix: Matrix::default(),
+            befell: BTreeSet::new(),
             names: Vec::new(),
             plan: None,
             crowd: 0,
@@ -254,6 +257,12 @@ impl World {
     #[must_use]
     pub fn matrix(&self) -> &Matrix {
         &self.matrix
+    }
+
+    /// Whether `fault` hit a machine, connected or not.
+    #[must_use]
+    pub fn befell(&self, fault: Fault) -> bool {
+        self.befell.contains(&fault)
     }
 
     /// The decisions that were not boring, if the decider was recording.

@@ -47,7 +47,8 @@ pub fn time_was_tampered_with<W: Workload>(run: &Run<'_, W>) -> bool {
 #[must_use]
 pub fn was_hit<W: Workload>(run: &Run<'_, W>, faults: &[Fault]) -> bool {
     let matrix = run.world.matrix();
-    faults.iter().any(|fault| matrix.phases().iter().any(|phase| matrix.hits(*fault, phase) > 0))
+    let hit = |fault| matrix.phases().iter().any(|phase| matrix.hits(fault, phase) > 0);
+    faults.iter().any(|fault| run.world.befell(*fault) || hit(*fault))
 }
 
 /// A connection that is not heard for `after` is over, not before and at most `slack` later, by

@@ -132,9 +132,13 @@ pub(crate) fn lived(link: usize, transcript: &Transcript, hours: Hours) -> Check
     }
     let end = over(transcript, hours.end);
     if silent {
-        let stalled = life.pending > 0 && end >= life.progress + ns(TIMEOUT);
-        if end < life.sign + ns(TIMEOUT) && !stalled {
-            let text = format!("dead at {end} ns, and it lived at {} ns", life.sign);
+        // A drain may end it before its silence is noticed, in its last words.
+        let drained =
+            transcript.drained.and(transcript.producing(transcript.produced.len() as u64));
+        let dead = drained.map_or(end, |words| end.max(words.now));
+        let stalled = life.pending > 0 && dead >= life.progress + ns(TIMEOUT);
+        if dead < life.sign + ns(TIMEOUT) && !stalled {
+            let text = format!("dead at {dead} ns, and it lived at {} ns", life.sign);
             return wrong("heartbeat", link, &text);
         }
     }

@@ -257,7 +257,7 @@ impl Check<Hub> for Prompt {
     }
 }
 
-/// A new subscriber has the last value at once.
+/// A new subscriber has the last value at once, or hears at once that it is lost.
 fn at_once(account: &Account<'_>, published: &Published) -> Result<(), Violation> {
     let (transcript, promise) = (account.transcript, account.promise);
     if account.refused || !promise.lasting || !promise.roomy {
@@ -275,7 +275,10 @@ fn at_once(account: &Account<'_>, published: &Published) -> Result<(), Violation
         let mut given = account.given.iter().filter(|g| g.topic == topic);
         let given = given
             .find_map(|g| transcript.producing(g.end).filter(|made| made.event >= when.from.event));
-        if given.is_none_or(|made| made.now > until) {
+        // Where the latest is more than may wait, it is told to be lost.
+        let told = account.lost.get(&topic).and_then(|(_, end)| transcript.producing(*end));
+        let told = told.is_some_and(|told| told.now <= until);
+        if !told && given.is_none_or(|made| made.now > until) {
             let text = format!(
                 "link {} subscribed to {} at {} ns, of which there was a value, and was given one \
                  at {:?}",

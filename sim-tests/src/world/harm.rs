@@ -61,6 +61,7 @@ impl World {
         if self.net.calm || self.net.places[at].down {
             return;
         }
+        self.befell.insert(fault);
         let ends: Vec<(LinkId, usize)> = self.open_ends(node);
         for (link, end) in &ends {
             if *end == 1 {

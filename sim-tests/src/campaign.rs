@@ -8,6 +8,7 @@ use core::fmt;
 use core::ops::Range;
 use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use core::time::Duration;
+use std::collections::BTreeMap;
 use std::sync::Mutex;
 use std::time::Instant;
 
@@ -45,9 +46,16 @@ pub struct Summary {
     pub matrix: Matrix,
     /// Cells of the matrix that so many seeds had to hit and did not.
     pub missing: Vec<(Fault, &'static str)>,
+    /// How many seeds came to each of [`Experiment::marks`].
+    pub marks: BTreeMap<&'static str, u64>,
+    /// Those that so many seeds had to come to and did not.
+    pub never: Vec<&'static str>,
     /// The failures, by seed.
     pub failures: Vec<Failure>,
 }
+
+/// So many seeds come to every mark of an experiment that does not say how many it takes.
+const MARKS_WITHIN: u64 = 1000;
 
 /// Seeds to run. Make one with [`Trial::seeds`](crate::Trial::seeds) or [`Campaign::new`].
 pub struct Campaign<'a> {
@@ -128,6 +136,9 @@ impl<'a> Campaign<'a> {
             mine.undecided += report.undecided;
             mine.digest = mine.digest.wrapping_add(crate::decide::mix(report.digest ^ seed));
             mine.matrix.merge(&report.matrix);
+            for mark in report.marks {
+                *mine.marks.entry(mark).or_default() += 1;
+            }
             if report.violation.is_some()
                 && let Some(failure) = reproduce(self.experiment, seed)
             {
@@ -186,12 +197,19 @@ impl Summary {
         self.undecided += other.undecided;
         self.digest = self.digest.wrapping_add(other.digest);
         self.matrix.merge(&other.matrix);
+        for (mark, seeds) in other.marks {
+            *self.marks.entry(mark).or_default() += seeds;
+        }
         self.failures.extend(other.failures);
         self.failures.sort_by_key(|f| f.seed);
     }
 
-    /// Names the cells of the matrix that so many seeds of `experiment` had to hit.
+    /// Names the cells of the matrix that so many seeds of `experiment` had to hit, and the marks
+    /// that they had to come to.
     pub fn look_for_gaps(&mut self, experiment: &dyn Experiment) {
+        let enough = experiment.covers().map_or(MARKS_WITHIN, |covers| covers.seeds);
+        let marks = if self.seeds >= enough { experiment.marks() } else { Vec::new() };
+        self.never = marks.into_iter().filter(|mark| !self.marks.contains_key(mark)).collect();
         self.missing = match experiment.covers() {
             Some(covers) if self.seeds >= covers.seeds => {
                 self.matrix.missing(covers.phases, covers.rare)
@@ -200,11 +218,12 @@ impl Summary {
         };
     }
 
-    /// Nothing failed, every phase met its faults, and no more than one run in a thousand was
+    /// Nothing failed, every phase met its faults, every mark was come to, and no more than one run in a thousand was
     /// undecided: from there on the checkers do not check.
     #[must_use]
     pub fn is_good(&self) -> bool {
-        self.failures.is_empty() && self.missing.is_empty() && self.undecided * 1000 <= self.seeds
+        let whole = self.missing.is_empty() && self.never.is_empty();
+        self.failures.is_empty() && whole && self.undecided * 1000 <= self.seeds
     }
 
     /// With 95 % confidence, fewer than one seed in so many would have failed; 0 if some did.

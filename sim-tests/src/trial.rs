@@ -32,6 +32,10 @@ pub trait Experiment: Send + Sync {
     fn covers(&self) -> Option<Covers> {
         None
     }
+    /// What many seeds must come to at least once; see [`Trial::sometimes`].
+    fn marks(&self) -> Vec<&'static str> {
+        Vec::new()
+    }
 }
 
 /// What one run came to.
@@ -53,6 +57,8 @@ pub struct Report {
     pub undecided: u64,
     /// Which faults hit in which phases.
     pub matrix: Matrix,
+    /// Which of [`Experiment::marks`] it came to.
+    pub marks: Vec<&'static str>,
     /// All that is needed to have it again, if the decider was recording.
     pub decisions: Decisions,
     /// What happened, if watched.
@@ -86,6 +92,19 @@ impl<W: Workload> Run<'_, W> {
         self.world.transcripts()
     }
 
+    /// Whether some request was answered so.
+    pub fn heard(&self, is: impl Fn(&W::Request, &W::Reply) -> bool) -> bool {
+        self.history.iter().any(|op| match &op.outcome {
+            Outcome::Answered(reply) => is(&op.request, reply),
+            _ => false,
+        })
+    }
+
+    /// Whether some caller heard this, asked for or not, if the workload listens.
+    pub fn listened(&self, is: impl Fn(&W::Reply) -> bool) -> bool {
+        self.heard.iter().any(|word| is(&word.what))
+    }
+
     /// Whether either side may have read other bytes than the other one wrote.
     #[must_use]
     pub fn tainted(&self, link: LinkId) -> bool {
@@ -101,6 +120,7 @@ impl<W: Workload> Run<'_, W> {
 
 type Serving = Box<dyn Fn(&mut Decider) -> Factory + Send + Sync>;
 type Calling<W> = Box<dyn Fn(u32) -> W + Send + Sync>;
+type Mark<W> = Box<dyn Fn(&Run<'_, W>) -> bool + Send + Sync>;
 
 /// A server under callers under faults. See `docs/test-your-protocol.md`.
 pub struct Trial<W: Workload> {
@@ -116,6 +136,7 @@ pub struct Trial<W: Workload> {
     tail: Duration,
     keepalive: Duration,
     covers: Option<Covers>,
+    marks: Vec<(&'static str, Mark<W>)>,
     plan: Vec<Strike>,
 }
 
@@ -147,6 +168,7 @@ impl<W: Workload + 'static> Trial<W> {
             tail: Duration::from_secs(30),
             keepalive: Duration::from_secs(1),
             covers: None,
+            marks: Vec::new(),
             plan: Vec::new(),
         }
     }
@@ -200,6 +222,19 @@ impl<W: Workload + 'static> Trial<W> {
     #[must_use]
     pub fn covers(self, covers: Covers) -> Self {
         Self { covers: Some(covers), ..self }
+    }
+
+    /// Something that is no breach of a rule, and that many seeds must come to all the same, or
+    /// the trial does not get where it should: asked about each good run. A campaign names what it
+    /// never came to.
+    #[must_use]
+    pub fn sometimes(
+        mut self,
+        mark: &'static str,
+        is: impl Fn(&Run<'_, W>) -> bool + Send + Sync + 'static,
+    ) -> Self {
+        self.marks.push((mark, Box::new(is)));
+        self
     }
 
     /// These faults besides, at their times.
@@ -256,6 +291,7 @@ pub(crate) fn report(
         time: world.now().since(Tick::ZERO),
         undecided,
         matrix: world.matrix().clone(),
+        marks: Vec::new(),
         decisions: world.decisions().cloned().unwrap_or_default(),
         trace,
         decider: world.into_decider(),
@@ -269,6 +305,10 @@ impl<W: Workload + 'static> Experiment for Trial<W> {
 
     fn covers(&self) -> Option<Covers> {
         self.covers
+    }
+
+    fn marks(&self) -> Vec<&'static str> {
+        self.marks.iter().map(|(mark, _)| *mark).collect()
     }
 
     fn run(&self, mut decider: Decider, watch: bool) -> Report {
@@ -306,6 +346,7 @@ impl<W: Workload + 'static> Experiment for Trial<W> {
         }
 
         let mut undecided = 0;
+        let mut marks = Vec::new();
         let driven = panics::catch(|| {
             let all = |what: fn(&Caller<W>) -> bool| callers.iter().all(|c| what(&c.borrow()));
             let times = (self.keepalive, self.tail);
@@ -330,12 +371,14 @@ impl<W: Workload + 'static> Experiment for Trial<W> {
                     Err(violation) => return Some(violation),
                 }
             }
+            let hit = self.marks.iter().filter(|(_, is)| is(&run));
+            marks.extend(hit.map(|(mark, _)| *mark));
             None
         });
         let ops = history.try_borrow().map_or(0, |h| h.len() as u64);
         let is_answered =
             |op: &&crate::workload::Op<_, _>| matches!(op.outcome, Outcome::Answered(_));
         let answered = history.try_borrow().map_or(0, |h| h.iter().filter(is_answered).count());
-        report(world, driven, (ops, answered as u64, undecided))
+        Report { marks, ..report(world, driven, (ops, answered as u64, undecided)) }
     }
 }

@@ -9,6 +9,7 @@ pub use work::{Chat, Habit, Reply, Request};
 use crate::decide::Decider;
 use crate::fanout::{Shape, crowd, phase};
 use crate::trial::Trial;
+use crate::workload::Outcome;
 use crate::world::Factory;
 use drywire::chat::{Config, Server, Shared, limits};
 use drywire::engine::Engine;
@@ -58,5 +59,19 @@ fn rooms(engine: &ChatEngine) -> Option<String> {
 /// Chat under everything but bits flipped, which chat has no way to notice.
 #[must_use]
 pub fn trial() -> Trial<Chat> {
-    crowd(Trial::of("chat", serve, Chat::new)).expect(Prompt).expect(OneOrder)
+    crowd(Trial::of("chat", serve, Chat::new))
+        .expect(Prompt)
+        .expect(OneOrder)
+        .sometimes("a message was heard as said again", |run| {
+            run.listened(|reply| matches!(reply, Reply::Said { again: true, .. }))
+        })
+        .sometimes("a gap was told", |run| {
+            run.listened(|reply| matches!(reply, Reply::Lost { .. }))
+        })
+        .sometimes("a plain member was told of a gap", |run| {
+            run.listened(|reply| matches!(reply, Reply::PlainLost(_)))
+        })
+        .sometimes("something was not granted", |run| {
+            run.history.iter().any(|op| op.outcome == Outcome::Refused)
+        })
 }

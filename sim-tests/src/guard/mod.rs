@@ -264,7 +264,9 @@ pub(crate) fn expect(trial: Trial<Guest>) -> Trial<Guest> {
 /// Peers that are silent, slow, switched off, behind links that swallow and stall.
 #[must_use]
 pub fn heartbeat() -> Trial<Guest> {
-    heartbeat_of("heartbeat", serve).covers(TALK)
+    heartbeat_of("heartbeat", serve).covers(TALK).sometimes("a silent peer was given up", |run| {
+        run.transcripts().iter().any(|link| link.timed_out.is_some())
+    })
 }
 
 pub(crate) fn heartbeat_of(
@@ -283,7 +285,9 @@ pub(crate) fn heartbeat_of(
 /// Readers that are deaf, drip, or have no room, and much that is sent to them.
 #[must_use]
 pub fn gates() -> Trial<Guest> {
-    gates_of("gates", serve).covers(LOAD)
+    gates_of("gates", serve).covers(LOAD).sometimes("a slow reader was given up", |run| {
+        run.transcripts().iter().any(|link| link.kicked.is_some())
+    })
 }
 
 pub(crate) fn gates_of(
@@ -301,7 +305,14 @@ pub(crate) fn gates_of(
 /// A server that goes away again and again, while everything else goes wrong too.
 #[must_use]
 pub fn drain() -> Trial<Guest> {
-    drain_of("drain", serve).covers(TALK)
+    drain_of("drain", serve)
+        .covers(TALK)
+        .sometimes("a request was refused as not executed", |run| {
+            run.heard(|_, reply| *reply == Reply::Refused)
+        })
+        .sometimes("a drain ended a connection in peace", |run| {
+            run.transcripts().iter().any(|link| link.drained.is_some() && link.in_peace)
+        })
 }
 
 pub(crate) fn drain_of(

@@ -77,5 +77,12 @@ pub(crate) fn leftover(engine: &HubEngine) -> Option<String> {
 /// The hub under everything but bits flipped, which it has no way to notice.
 #[must_use]
 pub fn trial() -> Trial<Hub> {
-    crowd(Trial::of("hub", serve, Hub::new)).expect(Prompt).expect(OneOrder)
+    crowd(Trial::of("hub", serve, Hub::new))
+        .expect(Prompt)
+        .expect(OneOrder)
+        .sometimes("a gap was told", |run| run.listened(|reply| matches!(reply, Reply::Lost(..))))
+        .sometimes("the clock struck", |run| run.listened(|reply| matches!(reply, Reply::Time(_))))
+        .sometimes("something was refused", |run| {
+            run.listened(|reply| matches!(reply, Reply::Refused | Reply::Error))
+        })
 }

@@ -126,5 +126,24 @@ const COVERS: Covers = Covers {
 /// memcached under everything.
 #[must_use]
 pub fn trial() -> Trial<Memcache> {
-    Trial::of("memcached", serve, Memcache::new).expect(Witness).expect(Delivered).covers(COVERS)
+    Trial::of("memcached", serve, Memcache::new)
+        .expect(Witness)
+        .expect(Delivered)
+        .covers(COVERS)
+        .sometimes("a hit of several keys", |run| {
+            run.heard(|_, reply| matches!(reply, Reply::Values(values) if values.len() > 1))
+        })
+        .sometimes("a value over 64 KiB came back", |run| {
+            let large = |(_, _, _, bytes): &(_, _, _, Vec<u8>)| bytes.len() > 64 << 10;
+            run.heard(|_, reply| matches!(reply, Reply::Values(values) if values.iter().any(large)))
+        })
+        .sometimes("a cas that somebody else was before", |run| {
+            run.heard(|_, reply| *reply == Reply::Word("EXISTS"))
+        })
+        .sometimes("a number was counted", |run| {
+            run.heard(|_, reply| matches!(reply, Reply::Number(_)))
+        })
+        .sometimes("a value was too large", |run| {
+            run.heard(|_, reply| matches!(reply, Reply::Error(text) if text.contains("too large")))
+        })
 }

@@ -200,4 +200,11 @@ pub fn trial() -> Trial<Sudoku> {
         .expect(TakesOne)
         .expect(Delivered)
         .covers(COVERS)
+        .sometimes("a board was refused", |run| run.heard(|_, reply| *reply == Reply::TooBusy))
+        .sometimes("a board had no solution", |run| {
+            run.heard(|_, reply| *reply == Reply::NoSolution)
+        })
+        .sometimes("a bad line was answered", |run| {
+            run.heard(|_, reply| *reply == Reply::LastWords)
+        })
 }

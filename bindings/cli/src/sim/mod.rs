@@ -8,6 +8,7 @@ mod tally;
 
 use crate::{Failure as Failed, Verdict};
 use clap::{Args, Subcommand};
+use drywire_sim::decide::Decider;
 use drywire_sim::{Effort, Experiment, Failure, draw, find, items, replay, shrink, trials};
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
@@ -39,6 +40,9 @@ pub(crate) enum Command {
     /// Make a failing world smaller, in its file
     Shrink(ShrinkArgs),
     /// Show a world: as text, as a page with swim-lanes, or as a capture for Wireshark
+    #[command(after_help = "Examples:\n  \
+        drywire sim draw failures/memcached-4711.trial --html picture.html\n  \
+        diff <(drywire sim draw hub:7) <(other-build/drywire sim draw hub:7)   # where they part")]
     Draw(DrawArgs),
     /// Print a Rust test that holds the whole world
     Test(File),
@@ -69,8 +73,8 @@ pub(crate) struct ShrinkArgs {
 #[derive(Args)]
 #[group(required = false, multiple = true)]
 pub(crate) struct DrawArgs {
-    #[command(flatten)]
-    file: File,
+    /// A replay file, as `drywire sim run` writes them, or a trial and a seed: `memcached:4711`
+    world: PathBuf,
     /// Write one self-contained page with swim-lanes here
     #[arg(long, value_name = "FILE")]
     html: Option<PathBuf>,
@@ -179,14 +183,30 @@ fn smaller(args: &ShrinkArgs) -> Result<Verdict, Failed> {
     Ok(Verdict::Failed)
 }
 
+/// The parts of `TRIAL:SEED`.
+fn seed_of(world: &Path) -> Option<(&str, u64)> {
+    let (name, seed) = world.to_str()?.rsplit_once(':')?;
+    Some((name, seed.parse().ok()?))
+}
+
 fn picture(args: &DrawArgs) -> Result<Verdict, Failed> {
-    let (trial, failure) = load(&args.file.file)?;
-    let report = replay::replay(&*trial, &failure, true);
+    let (name, report) = match seed_of(&args.world) {
+        Some((name, seed)) if !args.world.exists() => {
+            let report = named(name)?.run(Decider::seeded(seed).recording(), true);
+            (format!("{name}:{seed}"), report)
+        }
+        _ => {
+            let (trial, failure) = load(&args.world)?;
+            let mut report = replay::replay(&*trial, &failure, true);
+            report.decisions = failure.decisions;
+            (failure.experiment, report)
+        }
+    };
     let trace = report.trace.unwrap_or_default();
     let story = report.violation.map_or_else(|| "nothing is wrong".to_owned(), |v| v.to_string());
     if let Some(path) = &args.html {
-        let count = items(&failure.decisions);
-        let title = format!("{}: {count} items, {} events", failure.experiment, report.events);
+        let count = items(&report.decisions);
+        let title = format!("{name}: {count} items, {} events", report.events);
         save(path, draw::html(&trace, &title, &story).as_bytes())?;
     }
     if let Some(path) = &args.pcapng {

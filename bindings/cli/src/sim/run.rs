@@ -111,7 +111,7 @@ pub(crate) fn run(args: &Args) -> Result<Verdict, Failed> {
             wall_seconds: summary.wall.as_secs_f64(),
             undecided: summary.undecided,
             digest: format!("{:016x}", summary.digest),
-            missing: summary.missing.iter().map(|(fault, p)| format!("{fault} in {p}")).collect(),
+            missing: never_hit(&summary),
             failures: found,
         });
         if let Some(path) = &args.markdown {
@@ -253,6 +253,12 @@ fn keep(args: &Args, trial: &dyn Experiment, failure: &Failure) -> Result<Found,
     })
 }
 
+/// Cells and marks.
+fn never_hit(summary: &Summary) -> Vec<String> {
+    let cells = summary.missing.iter().map(|(fault, phase)| format!("{fault} in {phase}"));
+    cells.chain(summary.never.iter().map(|mark| (*mark).to_owned())).collect()
+}
+
 /// What a campaign came to, for people.
 fn story(name: &str, summary: &Summary, found: &[Found]) -> String {
     let wall = summary.wall.as_secs_f64().max(1e-9);
@@ -278,12 +284,15 @@ fn story(name: &str, summary: &Summary, found: &[Found]) -> String {
         let _ = writeln!(out, "  {} items; run it again with: drywire sim replay {again}", f.items);
         let _ = writeln!(out, "  look at it with: drywire sim draw {again} --html picture.html\n");
     }
-    if !summary.missing.is_empty() {
-        let cells: Vec<_> = summary.missing.iter().map(|(f, p)| format!("{f} in {p}")).collect();
+    for (mark, seeds) in &summary.marks {
+        let _ = writeln!(out, "{} seeds came to: {mark}", HumanCount(*seeds));
+    }
+    let never = never_hit(summary);
+    if !never.is_empty() {
         let _ = writeln!(
             out,
-            "so many seeds must hit every cell, and these were never hit: {}",
-            cells.join(", ")
+            "so many seeds must hit every cell and come to every mark, and never did: {}",
+            never.join(", ")
         );
     }
     if summary.undecided * 1000 > summary.seeds {

@@ -25,7 +25,7 @@ pub(super) fn markdown(command: &str, of: &[(String, Summary)]) -> String {
             HumanDuration(s.time),
             s.failures.len(),
             s.undecided,
-            s.missing.len(),
+            s.missing.len() + s.never.len(),
             s.digest
         );
     }
@@ -41,6 +41,11 @@ pub(super) fn markdown(command: &str, of: &[(String, Summary)]) -> String {
              ```text\n{}\n```\n",
             s.matrix
         );
+        if !s.marks.is_empty() {
+            let marks: Vec<_> =
+                s.marks.iter().map(|(mark, n)| format!("{mark}: {}", HumanCount(*n))).collect();
+            let _ = writeln!(out, "\nSeeds that came to: {}.", marks.join("; "));
+        }
         for f in &s.failures {
             let _ = writeln!(out, "\nSeed {}: {}", f.seed.unwrap_or_default(), f.violation);
         }

@@ -35,6 +35,9 @@ struct Sums {
     digest: String,
     /// Fault, phase, hits.
     matrix: Vec<(String, String, u64)>,
+    /// How many seeds came to each mark.
+    #[serde(default)]
+    marks: BTreeMap<String, u64>,
     /// Replay files.
     failures: Vec<String>,
 }
@@ -117,6 +120,7 @@ impl Sums {
         self.digest = format!("{:016x}", total.digest);
         let cells = total.matrix.cells();
         self.matrix = cells.map(|(f, phase, n)| (f.name().into(), phase.into(), n)).collect();
+        self.marks = total.marks.iter().map(|(mark, n)| ((*mark).to_owned(), *n)).collect();
         self.failures = total.failures.iter().map(replay::write).collect();
     }
 
@@ -144,6 +148,9 @@ impl Sums {
                 None => &*Box::leak(phase.clone().into_boxed_str()),
             };
             summary.matrix.add(Fault::named(fault)?, phase, *n);
+        }
+        for mark in trial.marks() {
+            summary.marks.extend(self.marks.get(mark).map(|n| (mark, *n)));
         }
         for failure in &self.failures {
             summary.failures.push(replay::read(failure).ok()?);
@@ -208,7 +215,7 @@ mod tests {
         assert_eq!(parts, []);
         assert_eq!((total.seeds, total.digest), (60, whole.digest));
         assert_eq!((total.ops, total.events, total.time), (whole.ops, whole.events, whole.time));
-        assert_eq!(total.matrix, whole.matrix);
+        assert_eq!((total.matrix, total.marks), (whole.matrix, whole.marks));
     }
 
     #[test]

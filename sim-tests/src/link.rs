@@ -22,6 +22,8 @@ pub struct Pipe {
     window: usize,
     /// The writer met a full window and has not been told of room since.
     pub(crate) writer_waits: bool,
+    /// When the writer is told next that it may try again, as the transport took less than it could.
+    pub(crate) tells_at: u64,
     /// Nothing launched later arrives earlier than this (nanoseconds).
     pub(crate) busy_until: u64,
     /// Bytes vanish into this direction until that moment.

@@ -377,10 +377,14 @@ impl Net {
             // 1 = would block, 17 = all but nothing missing.
             allowed = allowed * (short as usize - 1) / 17;
             self.hit(Fault::Short, link, short);
-            self.after(
-                50_000,
-                Due::Call(self.links[link.0 as usize].ends[end], Call::Writable(link)),
-            );
+            // Whoever tries again before it is told is not told more often for it.
+            let due = self.now + 50_000;
+            let l = &mut self.links[link.0 as usize];
+            if l.pipes[end].tells_at <= self.now {
+                l.pipes[end].tells_at = due;
+                let node = l.ends[end];
+                self.at(due, Due::Call(node, Call::Writable(link)));
+            }
         }
         let l = &mut self.links[link.0 as usize];
         let n = l.pipes[end].write(&bytes[..allowed]);

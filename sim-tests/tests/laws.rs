@@ -209,3 +209,35 @@ fn connecting_ends_in_one_way_or_another() {
     assert_eq!(count(Ending::Refused) + count(Ending::TimedOut), 50);
     assert!(count(Ending::Refused) > 10 && count(Ending::TimedOut) > 10);
 }
+
+/// A writer is told once that it may try again, however often it tried meanwhile: or who tries
+/// twice each time is told twice as often from time to time, and time stands still.
+#[test]
+fn who_tries_again_and_again_is_told_once() {
+    use drywire_sim::Fault;
+    use drywire_sim::decide::Chance;
+    struct Impatient(NodeId, Rc<RefCell<u32>>);
+    impl Node for Impatient {
+        fn start(&mut self, io: &mut Io<'_>) {
+            io.connect(self.0, Key::of(0, 1));
+        }
+        fn opened(&mut self, io: &mut Io<'_>, link: LinkId) {
+            self.writable(io, link);
+        }
+        fn writable(&mut self, io: &mut Io<'_>, link: LinkId) {
+            *self.1.borrow_mut() += 1;
+            for _ in 0..3 {
+                io.write(link, b"again");
+            }
+        }
+        fn readable(&mut self, _: &mut Io<'_>, _: LinkId) {}
+    }
+    let told = Rc::new(RefCell::new(0));
+    let faults = Faults::NONE.with(Fault::Short, Chance::ALWAYS);
+    let mut world = World::new(Decider::seeded(7), faults);
+    let to = world.add("receiver", Box::new(Receiver(Rc::default())));
+    world.add("sender", Box::new(Impatient(to, Rc::clone(&told))));
+    world.run_for(Duration::from_millis(10));
+    // Every 50 us.
+    assert!((150..=201).contains(&*told.borrow()), "told {} times", told.borrow());
+}

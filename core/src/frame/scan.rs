@@ -63,13 +63,14 @@ pub struct Lookahead {
     mask: u64,
     /// So many bytes before the end of the block the search ended.
     left: usize,
-    /// Which 64 bytes of the block are next, if their mask may be made at once: in line, or as its
-    /// complement by a call. Else [`NOWHERE`].
-    next: usize,
+    /// Which 64 bytes of the block are next, if their mask may be made in line; else [`NOWHERE`].
+    inline: usize,
+    /// The same, if it takes a call to make their mask.
+    called: usize,
     lines: Lines,
 }
 
-/// Beyond every block, like its complement.
+/// Beyond every block, and far from where numbers end.
 const NOWHERE: usize = usize::MAX >> 1;
 
 /// What lines were like.
@@ -82,7 +83,8 @@ enum Lines {
 
 impl Default for Lookahead {
     fn default() -> Self {
-        Self { mask: 0, left: usize::MAX, next: NOWHERE, lines: Lines::Short }
+        let (inline, called) = (NOWHERE, NOWHERE);
+        Self { mask: 0, left: usize::MAX, inline, called, lines: Lines::Short }
     }
 }
 
@@ -102,7 +104,7 @@ impl Lookahead {
         }
         self.mask = 0;
         if self.left > left {
-            (self.left, self.next) = (left, NOWHERE);
+            (self.left, self.inline, self.called) = (left, NOWHERE, NOWHERE);
         }
     }
 
@@ -158,7 +160,7 @@ impl Search {
         if ahead.mask == 0 {
             self.search_on(ahead, avail, avail.len().saturating_sub(to));
             // `avail` is not divided as the block is.
-            ahead.next = NOWHERE;
+            (ahead.inline, ahead.called) = (NOWHERE, NOWHERE);
         }
         (ahead.mask != 0).then(|| avail.len() - ahead.after_next() - 1)
     }
@@ -178,17 +180,17 @@ impl Search {
     ) -> Option<usize> {
         if ahead.mask == 0 {
             let (blocks, _) = block.as_chunks::<MASK>();
-            if let Some(bytes) = blocks.get(ahead.next) {
+            if let Some(bytes) = blocks.get(ahead.inline) {
                 examined(MASK);
                 ahead.mask = dispatch!(Cpu::baseline().0, simd => equal(simd, [self.one])(bytes));
-                ahead.next += 1;
+                ahead.inline += 1;
                 ahead.left -= MASK;
             }
             if ahead.mask == 0 {
                 cold_path();
-                if let Some(bytes) = blocks.get(!ahead.next) {
+                if let Some(bytes) = blocks.get(ahead.called) {
                     ahead.mask = self.mask(bytes);
-                    ahead.next -= 1;
+                    ahead.called += 1;
                     ahead.left -= MASK;
                 }
             }
@@ -224,12 +226,12 @@ impl Search {
             _ => Lines::Short,
         };
         let (left, at) = (left - found.size, at + found.size);
-        let next = match &self.needles {
-            _ if lines == Lines::Long || !at.is_multiple_of(MASK) => NOWHERE,
-            Needles::One(_) if Cpu::BASELINE => at / MASK,
-            _ => !(at / MASK),
+        let (inline, called) = match &self.needles {
+            _ if lines == Lines::Long || !at.is_multiple_of(MASK) => (NOWHERE, NOWHERE),
+            Needles::One(_) if Cpu::BASELINE => (at / MASK, NOWHERE),
+            _ => (NOWHERE, at / MASK),
         };
-        *ahead = Lookahead { mask: found.mask, left, next, lines };
+        *ahead = Lookahead { mask: found.mask, left, inline, called, lines };
     }
 
     /// The first hits in `bytes`, looking no further than about `to`. The first mask has so many

@@ -13,7 +13,7 @@
 //! | the queue | a newcomer may wait |
 //! |---|---|
 //! | is empty | it is accepted |
-//! | was not empty for less than `interval` | from `budget` down to `target`, × its class's share; none, if nobody took the oldest in twice `give_up`: the workers are stuck |
+//! | was not empty for less than `interval` | from `budget` down to `target`, × its class's share, as long as with what the workers have just begun it is sure to start before `give_up`; none, if nobody took the oldest in twice `give_up`: the workers are stuck |
 //! | stands | `target` × its class's share, half of that from a connection with more than its share of the queue |
 //!
 //! A waiting request is given up after `give_up`, or when its own deadline is too near to serve

@@ -259,6 +259,26 @@ proptest! {
         }
     }
 
+    /// A burst at workers that have all just begun something: who is taken in is started in time.
+    #[test]
+    fn nobody_is_taken_in_to_expire(service in 1u64..5_000_000, workers in 1u32..9) {
+        let config = AdmitConfig { service_guess: ns(service), ..AdmitConfig::DEFAULT };
+        let mut admission = Admission::new(&config, Tick::ZERO);
+        let mut queue = 0;
+        loop {
+            let ask = Ask { queue_len: queue, workers, ..Ask::new(Tick::from_millis(1)) };
+            if !matches!(admission.admit(&config, &ask), Admit::Accept { .. }) {
+                break;
+            }
+            // A round for each `workers` before it, and the one that has begun.
+            let starts = service * (1 + queue as u64 / u64::from(workers));
+            prop_assert!(ns(starts) <= config.give_up || queue == 0, "{queue} before it");
+            queue += 1;
+        }
+        let rounds = config.budget.as_nanos() as u64 / service;
+        prop_assert!(queue as u64 + 3 * u64::from(workers) >= rounds * u64::from(workers), "{queue}");
+    }
+
     /// The moving mean stays between the least and the greatest sample and near the exact one.
     #[test]
     fn the_mean_follows_the_samples(samples in prop::collection::vec(0u64..1 << 50, 1..200)) {

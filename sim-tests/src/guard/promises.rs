@@ -134,7 +134,7 @@ pub(crate) fn lived(link: usize, transcript: &Transcript, hours: Hours) -> Check
     if silent {
         // A drain may end it before its silence is noticed, in its last words.
         let drained =
-            transcript.drained.and(transcript.producing(transcript.produced.len() as u64));
+            transcript.drained.and_then(|_| transcript.producing(transcript.produced.len() as u64));
         let dead = drained.map_or(end, |words| end.max(words.now));
         let stalled = life.pending > 0 && dead >= life.progress + ns(TIMEOUT);
         if dead < life.sign + ns(TIMEOUT) && !stalled {

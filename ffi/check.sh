@@ -2,7 +2,7 @@
 # Proves the C interface (the list of tests in docs/c-api.md). Installs what it needs from Debian and
 # PyPI, cbindgen from crates.io, and a nightly compiler for the sanitizers.
 #
-#   ffi/check.sh            everything, about six minutes
+#   ffi/check.sh            everything, about ten minutes
 #   ffi/check.sh STEP...    some steps: header symbols layout abi misuse panic replay nomem threads docs
 #                           programs install cost asan tsan miri fuzz python go
 set -euo pipefail

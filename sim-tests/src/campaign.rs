@@ -218,8 +218,8 @@ impl Summary {
         };
     }
 
-    /// Nothing failed, every phase met its faults, every mark was come to, and no more than one run in a thousand was
-    /// undecided: from there on the checkers do not check.
+    /// Nothing failed, every phase met its faults, every mark was come to, and no more than one run
+    /// in a thousand was undecided: from there on the checkers do not check.
     #[must_use]
     pub fn is_good(&self) -> bool {
         let whole = self.missing.is_empty() && self.never.is_empty();

@@ -355,8 +355,8 @@ impl Admission {
     }
 
     /// Whether who waits for so many ns by the mean may be given up in the end: each worker has begun
-    /// something that takes up to a whole service time more, and the mean is off by a few percent
-    /// where workers are done in step.
+    /// something that takes up to a whole service time more, and a mean that follows what is
+    /// measured is a few percent behind it.
     fn may_expire(&self, config: &AdmitConfig, wait: u64) -> bool {
         wait.saturating_add(wait / 32).saturating_add(self.service) > nanos(config.give_up)
     }

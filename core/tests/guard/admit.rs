@@ -261,8 +261,10 @@ proptest! {
 
     /// A burst at workers that have all just begun something: who is taken in is started in time.
     #[test]
-    fn nobody_is_taken_in_to_expire(service in 1u64..5_000_000, workers in 1u32..9) {
-        let config = AdmitConfig { service_guess: ns(service), ..AdmitConfig::DEFAULT };
+    fn nobody_is_taken_in_to_expire(service in 10_000u64..5_000_000, workers in 1u32..9) {
+        // Only the wait is to close the door.
+        let config =
+            AdmitConfig { service_guess: ns(service), queue_max: usize::MAX, ..AdmitConfig::DEFAULT };
         let mut admission = Admission::new(&config, Tick::ZERO);
         let mut queue = 0;
         loop {

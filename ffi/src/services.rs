@@ -278,7 +278,7 @@ pub unsafe extern "C" fn drywire_sudoku_server_new(
 ) -> drywire_status {
     // SAFETY: as above.
     unsafe {
-        make(options, sudoku, server, Limits::default(), |limits, max, own| {
+        make(options, sudoku, server, sudoku::limits(), |limits, max, own| {
             if own.workers == 0 || own.under_way == 0 {
                 return Err(DRYWIRE_ERR_RANGE);
             }

@@ -26,9 +26,9 @@ const LISTENER: usize = usize::MAX - 2;
 /// Services fit in the top byte of a token; the last value is for the tokens above.
 pub(crate) const SERVICES: usize = 255;
 /// How long a loop that does its jobs itself may stay away from its sockets, one job aside.
-const SLICE: Duration = Duration::from_micros(500);
+const SLICE: Duration = Duration::from_micros(100);
 /// How long connections that have had their turn may go on before the loop looks who else is there.
-const TURNS: Duration = Duration::from_micros(200);
+const TURNS: Duration = Duration::from_micros(50);
 /// How often a departing host looks whether everybody has left.
 const LOOK: Duration = Duration::from_millis(50);
 /// Refused connections that may stay to hear so; more are turned away on the spot.
@@ -222,10 +222,8 @@ impl EventLoop {
             }
             self.accept(now);
             self.turns(now);
+            self.timers(now);
             // Those whose pauses are over by now are served before the work, not after it.
-            if self.timers(now) {
-                self.turns(now);
-            }
             self.go_on(now);
             self.work(now);
             // Last, so that requests which came before the order are served.
@@ -345,9 +343,12 @@ impl EventLoop {
     }
 
     /// Those that could go on take another turn, for a slice of time, but one of them at least:
-    /// whoever has a lot to say does not keep the loop from those who have just come.
+    /// whoever has a lot to say does not keep the loop from those who have just come. Where these are
+    /// a quarter of all or more, they are the many.
     fn go_on(&mut self, now: Tick) {
-        let begun = (!self.going_on.is_empty()).then(|| self.common.clock.now());
+        let open: usize = self.services.iter().map(|service| service.machine.len()).sum();
+        let few = 4 * self.going_on.len() < open;
+        let begun = (few && !self.going_on.is_empty()).then(|| self.common.clock.now());
         for _ in 0..self.going_on.len() {
             let Some((service, slot)) = self.going_on.pop_front() else { return };
             self.turn(service, slot, now);
@@ -370,14 +371,13 @@ impl EventLoop {
         ours.share_buffered(&self.common);
     }
 
-    /// What is due. True if there was something.
-    fn timers(&mut self, now: Tick) -> bool {
-        let (mut due, mut any) = (Vec::new(), false);
+    /// What is due. Whom it touches goes on after those that the system reported.
+    fn timers(&mut self, now: Tick) {
+        let mut due = Vec::new();
         for (index, service) in self.services.iter_mut().enumerate() {
             if service.machine.deadline().is_none_or(|due| due.at > now) {
                 continue;
             }
-            any = true;
             service.share_buffered(&self.common);
             // Nobody is given up whose words lie unread.
             service.machine.due(now, &mut due);
@@ -388,9 +388,8 @@ impl EventLoop {
                 }
             }
             service.machine.tick(now);
-            service.touched(now, |slot| self.queue.push_back((index, slot)));
+            service.touched(now, |slot| self.going_on.push_back((index, slot)));
         }
-        any
     }
 
     /// What is not about a socket: jobs, mail, connections that others touched.
@@ -419,15 +418,16 @@ impl EventLoop {
     }
 
     /// Does jobs on this thread, service by service in turn, for a slice of time that begins now,
-    /// however long the turns before took, and ends early if something is due. It is longer while
-    /// what comes gathers in the sockets of all services.
+    /// however long the turns before took, and ends early if something is due or after a job that went
+    /// ahead. It is longer while what comes gathers in the sockets of all services.
     fn jobs(&mut self, mut now: Tick) {
-        let mut until = Tick::MAX;
+        let (mut until, mut ahead) = (Tick::MAX, false);
         self.jobs_left = true;
         while self.jobs_left && now < until {
             self.jobs_left = false;
             for (index, service) in self.services.iter_mut().enumerate() {
                 let Some(work) = service.machine.next_work(now) else { continue };
+                ahead |= work.is_ahead();
                 let done = pool::run(work);
                 now = self.common.clock.now();
                 let lost = service.bring_back(done, now);
@@ -438,7 +438,7 @@ impl EventLoop {
                 let gathers = self.services.iter().map(|s| s.machine.gathers_until(now));
                 until = gathers.min().flatten().unwrap_or(now).max(now + SLICE);
             }
-            if self.is_due(now) {
+            if ahead || self.is_due(now) {
                 return;
             }
         }

@@ -109,8 +109,8 @@ impl Host {
     }
 
     /// How many threads work on jobs. They start with the first job. With none, each loop does
-    /// its jobs itself, for about half a millisecond between two looks at its sockets: no hand-over,
-    /// but one long job holds all connections of the loop.
+    /// its jobs itself, for about a tenth of a millisecond between two looks at its sockets: no
+    /// hand-over, but one long job holds all connections of the loop.
     #[must_use]
     pub fn workers(mut self, workers: usize) -> Self {
         self.workers = workers;

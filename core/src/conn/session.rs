@@ -285,7 +285,15 @@ impl<'a, S: Session> Cx<'a, S> {
 
     /// Hands slow work to the host; [`Session::on_done`] brings the result, in any order.
     pub fn spawn(&mut self, job: S::Job) -> JobId {
-        self.jobs.push(self.now, self.id, job)
+        self.jobs.push(self.now, self.id, job, false)
+    }
+
+    /// As [`Cx::spawn`], before all that wait, but for others that were to go ahead. Who does this
+    /// sees to it that the rest is not kept waiting for ever; [`guard::Admission`] says when.
+    ///
+    /// [`guard::Admission`]: crate::guard::Admission
+    pub fn spawn_ahead(&mut self, job: S::Job) -> JobId {
+        self.jobs.push(self.now, self.id, job, true)
     }
 
     /// Jobs waiting for a worker, over all connections of the engine.

@@ -7,14 +7,17 @@ use alloc::collections::VecDeque;
 
 /// Jobs that wait for a worker.
 pub(crate) struct Jobs<S: Session> {
-    pub(super) queue: VecDeque<Waiting<S>>,
-    pub(super) number: u64,
+    /// Those that are to be before the others.
+    ahead: VecDeque<Waiting<S>>,
+    queue: VecDeque<Waiting<S>>,
+    number: u64,
 }
 
 pub(super) struct Waiting<S: Session> {
     pub(super) id: JobId,
     pub(super) job: S::Job,
     pub(super) since: Tick,
+    pub(super) ahead: bool,
 }
 
 /// Connections that pause as they were refused something, all until the same time.
@@ -50,18 +53,35 @@ impl<S: Session> Engine<S> {
 }
 
 impl<S: Session> Jobs<S> {
-    pub(crate) fn push(&mut self, now: Tick, conn: ConnId, job: S::Job) -> JobId {
+    pub(crate) fn push(&mut self, now: Tick, conn: ConnId, job: S::Job, ahead: bool) -> JobId {
         self.number += 1;
         let id = JobId { conn, number: self.number };
-        self.queue.push_back(Waiting { id, job, since: now });
+        let queue = if ahead { &mut self.ahead } else { &mut self.queue };
+        queue.push_back(Waiting { id, job, since: now, ahead });
         id
     }
 
+    pub(super) fn pop(&mut self) -> Option<Waiting<S>> {
+        self.ahead.pop_front().or_else(|| self.queue.pop_front())
+    }
+
     pub(crate) fn oldest(&self) -> Option<Tick> {
-        self.queue.front().map(|waiting| waiting.since)
+        let fronts = [self.ahead.front(), self.queue.front()];
+        fronts.into_iter().flatten().map(|waiting| waiting.since).min()
     }
 
     pub(crate) fn waiting(&self) -> usize {
-        self.queue.len()
+        self.ahead.len() + self.queue.len()
+    }
+
+    /// Bytes held.
+    pub(super) fn held(&self) -> usize {
+        (self.ahead.capacity() + self.queue.capacity()) * size_of::<Waiting<S>>()
+    }
+}
+
+impl<S: Session> Default for Jobs<S> {
+    fn default() -> Self {
+        Self { ahead: VecDeque::new(), queue: VecDeque::new(), number: 0 }
     }
 }

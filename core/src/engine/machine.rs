@@ -3,6 +3,7 @@
 use crate::conn::{
     CloseReason, Deadline, Job, Leave, Limits, Peer, Place, Scratch, Session, Slices, Wants,
 };
+use crate::engine::jobs::Waiting;
 use crate::engine::{ConnId, Engine, JobId, Letter};
 use crate::tick::Tick;
 use alloc::boxed::Box;
@@ -58,6 +59,7 @@ pub trait Machine {
 /// A job that any thread can run.
 pub struct Work {
     id: JobId,
+    ahead: bool,
     run: Box<dyn FnOnce() -> Box<dyn Any + Send> + Send>,
 }
 
@@ -66,6 +68,15 @@ impl Work {
     #[must_use]
     pub const fn id(&self) -> JobId {
         self.id
+    }
+
+    /// Whether it went ahead of others ([`Cx::spawn_ahead`]). A host that does several jobs on the
+    /// thread of its sockets sends the answer to this one before it goes on.
+    ///
+    /// [`Cx::spawn_ahead`]: crate::conn::Cx::spawn_ahead
+    #[must_use]
+    pub const fn is_ahead(&self) -> bool {
+        self.ahead
     }
 
     /// Does the work; bring what it returns back with [`Machine::complete`].
@@ -151,8 +162,8 @@ impl<S: Session> Machine for Engine<S> {
         self.next_dirty(now)
     }
     fn next_work(&mut self, now: Tick) -> Option<Work> {
-        let (id, job) = self.next_job(now)?;
-        Some(Work { id, run: Box::new(move || Box::new(job.run())) })
+        let Waiting { id, job, ahead, .. } = self.start_job(now)?;
+        Some(Work { id, ahead, run: Box::new(move || Box::new(job.run())) })
     }
     fn complete(&mut self, now: Tick, done: Done) {
         match done.output.downcast::<<S::Job as Job>::Output>() {

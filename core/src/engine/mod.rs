@@ -85,7 +85,7 @@ impl<S: Session> World<S> {
             shared,
             limits,
             queues: Queues::new(),
-            jobs: Jobs { queue: VecDeque::new(), number: 0 },
+            jobs: Jobs::default(),
             held: Held::default(),
             refusals: RefusalWindow::new(),
             pausing: Pausing::default(),
@@ -328,16 +328,22 @@ impl<S: Session> Engine<S> {
         }
     }
 
-    /// The next job to run, oldest first; ask when a worker is free for it. Jobs that their
+    /// The next job to run, oldest first but for those that go ahead ([`Cx::spawn_ahead`]); ask when
+    /// a worker is free for it. Jobs that their
     /// session takes back ([`Session::on_start`]) and those of connections that are gone are
     /// skipped; taking one back touches its connection, also when `None` is returned, so ask
     /// [`Engine::next_dirty`] afterwards.
     pub fn next_job(&mut self, now: Tick) -> Option<(JobId, S::Job)> {
-        while let Some(Waiting { id, job, since }) = self.world.jobs.queue.pop_front() {
+        self.start_job(now).map(|waiting| (waiting.id, waiting.job))
+    }
+
+    fn start_job(&mut self, now: Tick) -> Option<Waiting<S>> {
+        while let Some(waiting) = self.world.jobs.pop() {
+            let Waiting { id, ref job, since, .. } = waiting;
             let start =
-                |conn: &mut Conn<S>, world: &mut World<S>| conn.start(now, world, id, &job, since);
+                |conn: &mut Conn<S>, world: &mut World<S>| conn.start(now, world, id, job, since);
             match self.with(id.conn, now, start) {
-                Some(true) => return Some((id, job)),
+                Some(true) => return Some(waiting),
                 Some(false) => self.mark_dirty(id.conn.slot),
                 None => {}
             }
@@ -516,7 +522,7 @@ impl<S: Session> Engine<S> {
             + self.slots.capacity() * size_of::<Slot<S>>()
             + self.world.spare.iter().map(Vec::capacity).sum::<usize>()
             + self.world.queues.footprint()
-            + self.world.jobs.queue.capacity() * size_of::<Waiting<S>>()
+            + self.world.jobs.held()
     }
 
     /// Bytes of memory that one connection holds; 0 if it is gone.

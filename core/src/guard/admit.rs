@@ -13,8 +13,15 @@
 //! | the queue | a newcomer may wait |
 //! |---|---|
 //! | is empty | it is accepted |
-//! | was not empty for less than `interval` | from `budget` down to `target`, × its class's share, as long as with what the workers have just begun it is sure to start before `give_up`; none, if nobody took the oldest in twice `give_up`: the workers are stuck |
+//! | was not empty for less than `interval` | from `budget` down to `target`, × its class's share, as long as with what the workers have just begun it is sure to start before `give_up`, and from a connection that has eight in the queue a little earlier, so that others can go ahead; none, if nobody took the oldest in twice `give_up`: the workers are stuck |
 //! | stands | `target` × its class's share, half of that from a connection with more than its share of the queue |
+//!
+//! Who asks for little does not wait behind the burst of another. A request whose connection had
+//! none waiting and none refused lately is queued *ahead* of the others if those have eight or more
+//! in the mean, and as long as all of them can begin that much later before they are given up. In an
+//! overload by all alike nobody has eight, and the queue is in order. Turns for all connections would
+//! be fairer, but then what comes later decides what waits now, and the prediction is lost
+//! (`docs/benchmarks.md`).
 //!
 //! A waiting request is given up after `give_up`, or when its own deadline is too near to serve
 //! it: the prediction was wrong then (a worker stuck, a machine gone slow). In the standing state
@@ -53,6 +60,7 @@
 //! assert_eq!(admission.on_dequeue(&waited), Dequeue::Shed(ShedReason::Expired));
 //! ```
 
+use crate::guard::leeway::Leeway;
 use crate::guard::{elapsed, percent};
 use crate::tick::{Tick, nanos};
 use core::time::Duration;
@@ -159,8 +167,11 @@ pub struct Ask {
     pub conn_out: usize,
     /// Requests of its connection that wait.
     pub conn_waiting: usize,
-    /// Connections that have requests waiting; 0 switches the fair share off.
+    /// Connections that have requests waiting; 0 switches the fair share off, and that anything goes
+    /// ahead.
     pub conns_waiting: usize,
+    /// When a request of its connection last came while another of it waited, or was refused.
+    pub conn_crowded: Option<Tick>,
     /// Whether this server refuses new work because it goes away.
     pub draining: bool,
 }
@@ -181,6 +192,7 @@ impl Ask {
             conn_out: 0,
             conn_waiting: 0,
             conns_waiting: 0,
+            conn_crowded: None,
             draining: false,
         }
     }
@@ -194,6 +206,9 @@ pub enum Admit {
     Accept {
         /// The last moment at which it is worth starting.
         expires_at: Tick,
+        /// Queue it before those that wait, behind others that were: its connection asks for one
+        /// at a time, while others have several there.
+        ahead: bool,
     },
     /// Refuse it now, not executed.
     Shed {
@@ -248,7 +263,7 @@ pub enum Dequeue {
     Shed(ShedReason),
 }
 
-/// The state of one queue's admission: 24 bytes.
+/// The state of one queue's admission: 48 bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Admission {
     /// Since when the queue is empty; [`Tick::MAX`] if it is not.
@@ -257,6 +272,8 @@ pub struct Admission {
     stands_at: Tick,
     /// Moving mean of the service time, in ns.
     service: u64,
+    /// How much later all that wait could begin.
+    leeway: Leeway,
 }
 
 impl Admission {
@@ -266,18 +283,26 @@ impl Admission {
     /// more than what is not empty to what is at a load that is no overload: 9 at 0.95x, for
     /// arrivals and work without memory.
     const RECOVERY: u64 = 8;
+    /// How many a connection has in the queue that fills it: others go ahead.
+    const SEVERAL: usize = 8;
 
     /// For a queue that is empty.
     #[must_use]
     pub fn new(config: &AdmitConfig, now: Tick) -> Self {
         let service = nanos(config.service_guess);
-        Self { empty_since: now, stands_at: now + config.interval, service }
+        let stands_at = now + config.interval;
+        Self { empty_since: now, stands_at, service, leeway: Leeway::new() }
     }
 
     /// Decides on a request at the door.
     pub fn admit(&mut self, config: &AdmitConfig, ask: &Ask) -> Admit {
         self.observe(config, ask.now, ask.queue_len == 0);
-        let wait = self.predicted_wait(ask);
+        self.leeway.observe(ask.now, config.give_up, ask.queue_len == 0);
+        let ahead = self.may_go_ahead(config, ask);
+        let wait = if ahead { 0 } else { self.predicted_wait(ask) };
+        // What each worker has begun takes up to a whole service time more, and a mean that follows
+        // what is measured is a few percent behind it.
+        let most = wait.saturating_add(wait / 32).saturating_add(self.service);
         let shed = |reason, limit| {
             let over = wait.saturating_sub(limit).max(nanos(config.target));
             Admit::Shed { reason, retry_after: Duration::from_nanos(over) }
@@ -299,7 +324,8 @@ impl Admission {
             }
             let share = |span: Duration| percent(nanos(span), config.share(ask.class));
             let budget = share(config.budget);
-            if wait > budget || self.may_expire(config, wait) || config.is_stuck(ask) {
+            let sure = nanos(config.give_up).saturating_sub(config.left_to_others(ask));
+            if wait > budget || most > sure || config.is_stuck(ask) {
                 return shed(ShedReason::Wait, budget);
             }
             let allowed = share(self.allowed_wait(config, ask.now));
@@ -318,7 +344,12 @@ impl Admission {
             let margin = ask.cost.map_or_else(|| self.service.min(left / 4), nanos);
             expires_at = expires_at.min(Tick(at.0.saturating_sub(margin)));
         }
-        Admit::Accept { expires_at }
+        if ahead {
+            self.leeway.delayed(self.delay(ask));
+        } else {
+            self.leeway.queued(elapsed(expires_at, ask.now).saturating_sub(most));
+        }
+        Admit::Accept { expires_at, ahead }
     }
 
     /// Decides on a waiting request when a worker is free for it.
@@ -354,11 +385,21 @@ impl Admission {
         u64::try_from(wait).unwrap_or(u64::MAX)
     }
 
-    /// Whether who waits for so many ns by the mean may be given up in the end: each worker has begun
-    /// something that takes up to a whole service time more, and a mean that follows what is
-    /// measured is a few percent behind it.
-    fn may_expire(&self, config: &AdmitConfig, wait: u64) -> bool {
-        wait.saturating_add(wait / 32).saturating_add(self.service) > nanos(config.give_up)
+    /// Whether a request may be queued before those that wait: its connection asks for one at a
+    /// time, others have several, and none of them is given up for it.
+    fn may_go_ahead(&self, config: &AdmitConfig, ask: &Ask) -> bool {
+        let crowded = |at| elapsed(ask.now, at) < nanos(config.budget);
+        ask.conn_waiting == 0
+            && !ask.conn_crowded.is_some_and(crowded)
+            && ask.conns_waiting > 0
+            && ask.queue_len / Self::SEVERAL >= ask.conns_waiting
+            && self.delay(ask) <= self.leeway.least()
+    }
+
+    /// By how much those behind this request wait longer for it, in ns.
+    fn delay(&self, ask: &Ask) -> u64 {
+        let delay = ask.cost.map_or(self.service, nanos) / u64::from(ask.workers.max(1));
+        delay.saturating_add(delay / 32)
     }
 
     /// Whether the queue stands: it was hardly ever empty for a whole interval.
@@ -403,6 +444,12 @@ impl AdmitConfig {
         ask.oldest.is_some_and(|at| elapsed(ask.now, at) > patience)
     }
 
+    /// How much earlier than it has to, in ns, a request is to be sure to start whose connection fills
+    /// the queue.
+    fn left_to_others(&self, ask: &Ask) -> u64 {
+        if ask.conn_waiting < Admission::SEVERAL { 0 } else { nanos(self.budget) / 32 }
+    }
+
     fn share(&self, class: u8) -> u8 {
         let class = usize::from(class).min(CLASSES - 1);
         self.shares[..=class].iter().fold(100, |least, share| least.min(*share))
@@ -415,15 +462,16 @@ impl Ask {
     }
 }
 
-impl From<Admission> for [u64; 3] {
+impl From<Admission> for [u64; 6] {
     fn from(state: Admission) -> Self {
-        [state.empty_since.0, state.stands_at.0, state.service]
+        let [recent, earlier, turns_at] = state.leeway.into();
+        [state.empty_since.0, state.stands_at.0, state.service, recent, earlier, turns_at]
     }
 }
 
-impl From<[u64; 3]> for Admission {
-    fn from(words: [u64; 3]) -> Self {
-        let [empty_since, stands_at, service] = words;
-        Self { empty_since: Tick(empty_since), stands_at: Tick(stands_at), service }
+impl From<[u64; 6]> for Admission {
+    fn from([empty_since, stands_at, service, leeway @ ..]: [u64; 6]) -> Self {
+        let (empty_since, stands_at) = (Tick(empty_since), Tick(stands_at));
+        Self { empty_since, stands_at, service, leeway: leeway.into() }
     }
 }

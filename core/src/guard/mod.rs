@@ -42,6 +42,7 @@ pub mod admit;
 pub mod backend;
 pub mod drain;
 pub mod heartbeat;
+mod leeway;
 pub mod out_gate;
 pub mod patience;
 pub mod phi;

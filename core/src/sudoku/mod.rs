@@ -24,18 +24,18 @@
 //! - Two boards in flight may have the same id: each gets its own answer.
 //! - `Bad Request!` comes after all answers owed, and so does the end after a half-close.
 //! - Admission is [`crate::guard::Admission`]: by the predicted wait, and again when a worker is
-//!   free. A board that used up its guesses ([`solver`]) is refused too.
+//!   free. Who asks for little does not wait behind a burst of another. A board that used up its guesses ([`solver`]) is refused too.
 //! - The server is a [`Session`](crate::conn::Session) whose jobs are [`Work`]: a host runs them
 //!   on its loop or on a pool, with one engine or several.
 //!
 //! ```
-//! use drywire::conn::{Job, Limits, Peer};
+//! use drywire::conn::{Job, Peer};
 //! use drywire::engine::{Engine, Local};
-//! use drywire::sudoku::{Config, Server, Shared, Stats};
+//! use drywire::sudoku::{self, Config, Server, Shared, Stats};
 //! use drywire::Tick;
 //!
 //! let shared = Shared::new(Config::DEFAULT, Local::one(Stats::default()));
-//! let mut engine: Engine<Server<_>> = Engine::new(shared, Limits::default(), 1024);
+//! let mut engine: Engine<Server<_>> = Engine::new(shared, sudoku::limits(), 1024);
 //!
 //! let now = Tick::from_secs(1);
 //! let id = engine.accept(now, &Peer::Virtual(1)).unwrap();
@@ -55,6 +55,6 @@ pub mod solver;
 mod stats;
 
 pub use codec::{Board, Id, Reply};
-pub use server::{Config, Found, Server, Shared, Work};
+pub use server::{Config, Found, Server, Shared, Work, limits};
 pub use solver::Verdict;
 pub use stats::Stats;

@@ -1,8 +1,8 @@
 //! The server's side of one connection.
 
 use crate::conn::{
-    Cx, Fault, FaultKind, HostSettings, Intake, Job, Leave, Outbox, Peer, Session, Stop, Taken,
-    Upkeep,
+    Cx, Fault, FaultKind, HostSettings, Intake, Job, Leave, Limits, Outbox, Peer, Session, Stop,
+    Taken, Upkeep,
 };
 use crate::engine::{JobId, Shards};
 use crate::frame::line::{Lines, State};
@@ -18,6 +18,13 @@ use alloc::vec::Vec;
 use core::convert::Infallible;
 use core::marker::PhantomData;
 use core::time::Duration;
+
+/// The limits of a connection that fit this protocol: 16 KiB of input hold what is served in one turn
+/// ([`Limits::messages_per_turn`]), so that no more is read and put aside for later turns.
+#[must_use]
+pub fn limits() -> Limits {
+    Limits { input: 16 << 10, ..Limits::default() }
+}
 
 /// What the server is told once, at its start.
 #[derive(Clone, Copy, Debug)]
@@ -162,6 +169,8 @@ pub struct Server<Sh> {
     waiting: u32,
     /// Boards that a worker has.
     running: u32,
+    /// When a board last came while another waited, or was refused.
+    crowded: Option<Tick>,
     /// One of them has no id: the next line is not looked at before its answer, so that answers
     /// without ids come in the order of their boards.
     nameless: bool,
@@ -181,6 +190,7 @@ impl<Sh: Shards<Stats>> Session for Server<Sh> {
             lines: State::default(),
             waiting: 0,
             running: 0,
+            crowded: None,
             nameless: false,
             last_words: None,
             shards: PhantomData,
@@ -317,22 +327,31 @@ impl<Sh: Shards<Stats>> Server<Sh> {
             oldest: cx.oldest_job(),
             conn_waiting: self.waiting as usize,
             conns_waiting: cx.shared.conns_waiting,
+            conn_crowded: self.crowded,
             draining: cx.shared.going == Going::Refusing,
             ..Ask::new(cx.now)
         };
         match cx.shared.admission.admit(&config.admit, &ask) {
-            Admit::Accept { expires_at } => {
+            Admit::Accept { expires_at, ahead } => {
                 if self.waiting == 0 {
                     cx.shared.conns_waiting += 1;
+                } else {
+                    self.crowded = Some(cx.now);
                 }
                 self.waiting += 1;
                 self.nameless = id.is_none();
                 let Config { guesses, solve, .. } = config;
-                cx.spawn(Work { id, board, received: cx.now, expires_at, guesses, solve });
+                let work = Work { id, board, received: cx.now, expires_at, guesses, solve };
+                if ahead {
+                    cx.spawn_ahead(work)
+                } else {
+                    cx.spawn(work)
+                };
             }
             // Held input would have to be read again; how much output may wait is the business
             // of the connection's limits, which were asked before this line was taken.
             Admit::Shed { .. } | Admit::Hold => {
+                self.crowded = Some(cx.now);
                 cx.refused();
                 answer(cx, id, cx.now, Outcome::TooBusy);
             }

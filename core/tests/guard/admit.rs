@@ -46,6 +46,7 @@ struct Request {
     conn: usize,
     enqueued_at: Tick,
     expires_at: Tick,
+    ahead: bool,
 }
 
 #[derive(Debug, PartialEq, Eq)]
@@ -77,7 +78,7 @@ impl Model {
         let of = |c: usize| self.queue.iter().filter(|r| r.conn == c).count();
         Ask {
             queue_len: self.queue.len(),
-            oldest: self.queue.front().map(|r| r.enqueued_at),
+            oldest: self.queue.iter().map(|r| r.enqueued_at).min(),
             class,
             deadline: deadline.map(|units| Tick(self.now.0 + units * UNIT * scale)),
             conn_waiting: of(conn),
@@ -101,12 +102,13 @@ impl Model {
                 let number = self.offered;
                 self.offered += 1;
                 match self.admission.admit(&self.config, &ask) {
-                    Admit::Accept { expires_at } => self.queue.push_back(Request {
-                        number,
-                        conn,
-                        enqueued_at: self.now,
-                        expires_at,
-                    }),
+                    Admit::Accept { expires_at, ahead } => {
+                        let (enqueued_at, before) =
+                            (self.now, self.queue.partition_point(|r| r.ahead));
+                        let place = if ahead { before } else { self.queue.len() };
+                        let request = Request { number, conn, enqueued_at, expires_at, ahead };
+                        self.queue.insert(place, request);
+                    }
                     Admit::Shed { reason, .. } => self.ends.push(End::Refused(number, reason)),
                     Admit::Hold => self.ends.push(End::Held(number)),
                 }
@@ -201,7 +203,8 @@ proptest! {
         let ask = model.ask(1, class, deadline, 0);
         let admit = |ask: &Ask| model.admission.clone().admit(&model.config, ask);
         let verdict = admit(&ask);
-        let wait = model.admission.predicted_wait(&ask);
+        let ahead = matches!(verdict, Admit::Accept { ahead: true, .. });
+        let wait = if ahead { 0 } else { model.admission.predicted_wait(&ask) };
         let left = ask.deadline.map(|at| at.0 - ask.now.0);
 
         // No late accept.
@@ -224,8 +227,13 @@ proptest! {
         // Monotone: a longer queue, an older head, a lower class never help.
         if matches!(verdict, Admit::Shed { .. }) && ask.queue_len > 0 {
             for worse in [
-                Ask { queue_len: ask.queue_len + 1, ..ask },
-                Ask { queue_len: ask.queue_len * 3, conn_waiting: ask.conn_waiting * 3, ..ask },
+                Ask { queue_len: ask.queue_len + 1, conns_waiting: ask.conns_waiting + 1, ..ask },
+                Ask {
+                    queue_len: ask.queue_len * 3,
+                    conn_waiting: ask.conn_waiting * 3,
+                    conns_waiting: ask.conns_waiting * 3,
+                    ..ask
+                },
                 Ask { oldest: ask.oldest.map(|at| Tick(at.0.saturating_sub(1000))), ..ask },
                 Ask { class: ask.class + 1, ..ask },
                 Ask { queue_bytes: usize::MAX, ..ask },
@@ -235,9 +243,10 @@ proptest! {
                 prop_assert!(matches!(verdict, Admit::Shed { .. }), "{verdict:?} for {worse:?}");
             }
         }
-        // An accepted request is worth starting at once.
-        if let Admit::Accept { expires_at } = verdict {
+        // An accepted request is worth starting at once; whoever has some waiting goes behind them.
+        if let Admit::Accept { expires_at, ahead } = verdict {
             prop_assert!(expires_at >= ask.now);
+            prop_assert!(!ahead || (ask.conn_waiting == 0 && ask.queue_len >= 8 * ask.conns_waiting));
         }
         let drained = matches!(admit(&Ask { draining: true, ..ask }), Admit::Shed { .. });
         prop_assert!(drained);
@@ -259,26 +268,47 @@ proptest! {
         }
     }
 
-    /// A burst at workers that have all just begun something: who is taken in is started in time.
+    /// A burst at workers that have all just begun something: who is taken in is started in time,
+    /// whatever goes ahead of it.
     #[test]
-    fn nobody_is_taken_in_to_expire(service in 10_000u64..5_000_000, workers in 1u32..9) {
+    fn nobody_is_taken_in_to_expire(
+        service in 10_000u64..5_000_000,
+        workers in 1u32..9,
+        conns_waiting in 0usize..3,
+        pause in 0u64..2_000_000,
+    ) {
         // Only the wait is to close the door.
         let config =
             AdmitConfig { service_guess: ns(service), queue_max: usize::MAX, ..AdmitConfig::DEFAULT };
         let mut admission = Admission::new(&config, Tick::ZERO);
+        let begun = Tick::from_millis(1);
+        let burst = Ask { workers, conns_waiting, conn_waiting: 1, ..Ask::new(begun) };
+        let mut last = begun;
         let mut queue = 0;
-        loop {
-            let ask = Ask { queue_len: queue, workers, ..Ask::new(Tick::from_millis(1)) };
-            if !matches!(admission.admit(&config, &ask), Admit::Accept { .. }) {
-                break;
-            }
-            // A round for each `workers` before it, and the one that has begun.
-            let starts = service * (1 + queue as u64 / u64::from(workers));
-            prop_assert!(ns(starts) <= config.give_up || queue == 0, "{queue} before it");
-            queue += 1;
+        while let Admit::Accept { expires_at, .. } = admission.admit(&config, &Ask { queue_len: queue, ..burst }) {
+            (last, queue) = (expires_at, queue + 1);
         }
         let rounds = config.budget.as_nanos() as u64 / service;
         prop_assert!(queue as u64 + 3 * u64::from(workers) >= rounds * u64::from(workers), "{queue}");
+
+        // Each `service` the workers begin `workers` requests, those that came to go ahead first.
+        let (mut now, mut waiting, mut asked, mut ahead, mut went) = (begun, queue, begun, 0, 0);
+        while waiting > 0 {
+            now = now + ns(service);
+            while asked < now {
+                let polite = Ask { now: asked, queue_len: waiting + ahead, conn_waiting: 0, ..burst };
+                let verdict = admission.admit(&config, &polite);
+                let first = matches!(verdict, Admit::Accept { ahead: true, .. });
+                ahead += usize::from(first);
+                went += u64::from(first);
+                asked = asked + ns(pause + 1000);
+            }
+            let first = ahead.min(workers as usize);
+            ahead -= first;
+            waiting -= waiting.min(workers as usize - first);
+            prop_assert!(now <= last || queue == 1, "{waiting} of {queue} wait at {now:?} for {last:?}");
+        }
+        prop_assert!(conns_waiting > 0 || went == 0, "that is switched off");
     }
 
     /// The moving mean stays between the least and the greatest sample and near the exact one.
@@ -307,7 +337,7 @@ fn a_wrong_estimate_heals_through_the_empty_queue() {
     while matches!(admission.admit(&config, &behind_one), Admit::Shed { .. }) {
         now = now + ns(1_000_000);
         let ask = Ask { deadline: Some(now + ns(50_000_000)), ..Ask::new(now) };
-        let Admit::Accept { expires_at } = admission.admit(&config, &ask) else { panic!() };
+        let Admit::Accept { expires_at, .. } = admission.admit(&config, &ask) else { panic!() };
         let waited = Waited { now, expires_at, left: 0 };
         assert_eq!(admission.on_dequeue(&waited), Dequeue::Serve);
         admission.on_complete(ns(100_000));

@@ -84,6 +84,7 @@ fn admit(n: &mut Numbers<'_>) {
             conn_out: n.size(),
             conn_waiting: n.size(),
             conns_waiting: n.size(),
+            conn_crowded: n.maybe(),
             draining: n.u64().is_multiple_of(2),
         };
         admission = n.state(admission);

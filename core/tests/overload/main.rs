@@ -175,3 +175,17 @@ fn one_flooder_does_not_hurt_the_polite() {
     assert!(share(&beside) >= 0.98 * share(&alone), "{beside:?}");
     assert!(beside.p99 <= 10.0 && beside.refused <= 0.02, "{beside:?}");
 }
+
+/// Those who ask for little do not wait in the queue that another fills, neither when its burst
+/// arrives nor later.
+#[test]
+fn a_flood_is_not_noticed_by_who_asks_for_little() {
+    let kind = Kind::Flood { flooder: 10.0, polite: 0.02 };
+    let setup = Setup { conns: 51, ..Setup::new(guard(50 * MS)) };
+    let mut report = setup.run(&Load { kind, ..Load::open(0.0, 4) });
+    report.requests.retain(|r| r.conn > 0);
+    for (from, until) in [(0, S / 2), (S, 4 * S)] {
+        let f = report.figures(from, until);
+        assert!(f.p99 <= 1.0 && f.refused == 0.0, "{f:?}");
+    }
+}

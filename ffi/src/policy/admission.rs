@@ -9,7 +9,8 @@ use drywire::Tick;
 use drywire::guard::{Admission, Admit, AdmitConfig, Ask, Dequeue, ShedReason, Waited};
 use drywire_status::{DRYWIRE_ERR_NULL, DRYWIRE_ERR_RANGE, DRYWIRE_OK};
 
-/// From `drywire_admission_admit`: queue it, and keep `time_ns`, its last moment, with it.
+/// From `drywire_admission_admit`: queue it, and keep `time_ns`, its last moment, with it; `why` is 0
+/// or `DRYWIRE_ACCEPT_AHEAD`.
 pub const DRYWIRE_ADMISSION_ACCEPT: u32 = 1;
 /// From `drywire_admission_admit` and `_dequeue`: refuse it, not executed; `why` is a
 /// `DRYWIRE_SHED_*`, `time_ns` the span after which to try again at the earliest.
@@ -18,6 +19,10 @@ pub const DRYWIRE_ADMISSION_SHED: u32 = 2;
 pub const DRYWIRE_ADMISSION_HOLD: u32 = 3;
 /// From `drywire_admission_dequeue`: start it.
 pub const DRYWIRE_ADMISSION_SERVE: u32 = 4;
+
+/// `why` of an accept: queue it before those that wait, behind others that were. Its connection asks
+/// for one at a time, while others have several there.
+pub const DRYWIRE_ACCEPT_AHEAD: u32 = 1;
 
 /// `why`: another reason, of a later version.
 pub const DRYWIRE_SHED_OTHER: u32 = 0;
@@ -132,8 +137,12 @@ pub struct drywire_admission_ask {
     pub conn_out: u64,
     /// Requests of its connection that wait.
     pub conn_waiting: u64,
-    /// Connections that have requests waiting; 0, the default, switches the fair share off.
+    /// Connections that have requests waiting; 0, the default, switches the fair share off, and that
+    /// anything goes ahead.
     pub conns_waiting: u64,
+    /// When a request of its connection last came while another of it waited, or was refused;
+    /// `DRYWIRE_NO_DEADLINE`, the default, if never.
+    pub conn_crowded_ns: u64,
 }
 
 // SAFETY: plain numbers in C order.
@@ -151,6 +160,7 @@ unsafe impl Growing for drywire_admission_ask {
         conn_out: 0,
         conn_waiting: 0,
         conns_waiting: 0,
+        conn_crowded_ns: DRYWIRE_NO_DEADLINE,
     };
 }
 
@@ -171,6 +181,7 @@ impl drywire_admission_ask {
             conn_out: count(self.conn_out),
             conn_waiting: count(self.conn_waiting),
             conns_waiting: count(self.conns_waiting),
+            conn_crowded: moment(self.conn_crowded_ns),
             draining: self.flags & DRYWIRE_ASK_DRAINING != 0,
         })
     }
@@ -188,10 +199,10 @@ pub struct drywire_admission {
     /// 0.
     pub reserved: u32,
     /// The library's.
-    pub state: [u64; 3],
+    pub state: [u64; 6],
 }
 
-held! { drywire_admission: Admission, 3; }
+held! { drywire_admission: Admission, 6; }
 
 /// Fills `options` (`size` bytes of it) with defaults.
 ///
@@ -288,7 +299,10 @@ pub unsafe extern "C" fn drywire_admission_admit(
             let config = sized::read(options)?.config();
             let ask = sized::read(ask)?.ask(now_ns)?;
             let (what, why, time_ns) = match admission.admit(&config, &ask) {
-                Admit::Accept { expires_at } => (DRYWIRE_ADMISSION_ACCEPT, 0, expires_at.0),
+                Admit::Accept { expires_at, ahead } => {
+                    let why = if ahead { DRYWIRE_ACCEPT_AHEAD } else { 0 };
+                    (DRYWIRE_ADMISSION_ACCEPT, why, expires_at.0)
+                }
                 Admit::Shed { reason, retry_after } => {
                     (DRYWIRE_ADMISSION_SHED, why(reason), nanos(retry_after))
                 }

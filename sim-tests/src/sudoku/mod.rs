@@ -22,7 +22,7 @@ use core::time::Duration;
 use drywire::conn::{Limits, Session};
 use drywire::engine::{ConnId, Engine, Local, Machine};
 use drywire::guard::AdmitConfig;
-use drywire::sudoku::{Config, Server, Shared, Stats, Work};
+use drywire::sudoku::{self, Config, Server, Shared, Stats, Work};
 
 /// The engine under test.
 pub type SudokuEngine = Engine<Server<Local<Stats>>>;
@@ -62,10 +62,11 @@ impl Shape {
     /// Draws one; all-zero decisions give the defaults.
     pub fn draw(decider: &mut Decider) -> Self {
         let key = Key::default();
-        let mut limits = Limits::default();
+        let mut limits = sudoku::limits();
         // What is promised about time needs room: half of the servers have it.
         let narrow = decider.below(NARROW, key, 2) == 1;
         if narrow {
+            limits = Limits::default();
             limits.input >>= decider.below(INPUT, key, 7);
             limits.output_high >>= decider.below(OUTPUT, key, 12);
             limits.output_low = limits.output_high / 4;
@@ -127,7 +128,7 @@ impl Shape {
     /// small that boards may wait elsewhere than in the queue; how much may be guessed.
     fn remark(&self) -> u64 {
         let refusal_pause = self.limits.refusal_pause;
-        let wide = self.limits == Limits { refusal_pause, ..Limits::default() };
+        let wide = self.limits == Limits { refusal_pause, ..sudoku::limits() };
         let wide = wide && self.under_way == 1024;
         let deadline = if wide { self.deadline.as_millis() as u64 } else { 0 };
         deadline << 32 | u64::from(self.guesses)

@@ -15,7 +15,7 @@ use crate::world::Factory;
 use core::time::Duration;
 use drywire::conn::Limits;
 use drywire::engine::Machine;
-use drywire::sudoku::Config;
+use drywire::sudoku::{self, Config};
 use std::collections::BinaryHeap;
 
 /// Offered boards, in percent of what the workers can do.
@@ -72,7 +72,7 @@ impl Service {
     #[must_use]
     pub fn shape(&self) -> Shape {
         Shape {
-            limits: Limits { refusal_pause: self.pause, ..Limits::default() },
+            limits: Limits { refusal_pause: self.pause, ..sudoku::limits() },
             connections: 64,
             deadline: self.deadline,
             workers: self.workers,

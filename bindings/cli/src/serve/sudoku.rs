@@ -7,7 +7,7 @@ use core::time::Duration;
 use drywire::conn::{HostSettings, Limits};
 use drywire::engine::{Engine, Local};
 use drywire::guard::AdmitConfig;
-use drywire::sudoku::{Config, Server, Shared, Stats};
+use drywire::sudoku::{self, Config, Server, Shared, Stats};
 use drywire_mio::{Host, Listen, Locked};
 use std::net::ToSocketAddrs;
 
@@ -52,7 +52,7 @@ impl Options {
         let listen = Listen::tcp(address);
         let workers = self.workers();
         let pause = limits.refusal_pause.min(self.sudoku_deadline / 8);
-        let limits = Limits { refusal_pause: pause, ..limits };
+        let limits = Limits { input: sudoku::limits().input, refusal_pause: pause, ..limits };
         let config = Config {
             admit: AdmitConfig::for_deadline_after(self.sudoku_deadline, pause),
             // Loops share the pool; one that solves itself is its own worker.

@@ -79,6 +79,7 @@ impl Job for Work {
 #[derive(Debug)]
 pub(crate) struct Service {
     waiting: usize,
+    crowded: Option<Tick>,
     under_way: usize,
 }
 
@@ -89,7 +90,7 @@ impl Service {
         cx.shared.refused += u64::from(!done);
     }
 
-    fn admit(&self, cx: &mut Cx<'_, Self>) -> Option<Tick> {
+    fn admit(&self, cx: &mut Cx<'_, Self>) -> Option<(Tick, bool)> {
         let queue_len = cx.jobs_waiting();
         let oldest = cx.oldest_job();
         let desk = &mut *cx.shared;
@@ -102,15 +103,16 @@ impl Service {
                     conn_out: cx.out.len(),
                     conn_waiting: self.waiting,
                     conns_waiting: desk.conns_waiting,
+                    conn_crowded: self.crowded,
                     ..Ask::new(cx.now)
                 };
                 match desk.admission.admit(&config, &ask) {
-                    Admit::Accept { expires_at } => Some(expires_at),
+                    Admit::Accept { expires_at, ahead } => Some((expires_at, ahead)),
                     Admit::Shed { .. } => None,
                     Admit::Hold => unreachable!("the output limit is below the one of the guard"),
                 }
             }
-            Policy::Count(most) => (queue_len < most).then_some(Tick::MAX),
+            Policy::Count(most) => (queue_len < most).then_some((Tick::MAX, false)),
         }
     }
 }
@@ -121,7 +123,7 @@ impl Session for Service {
     type Job = Work;
 
     fn open(_: &mut Cx<'_, Self>, _: &Peer) -> Self {
-        Self { waiting: 0, under_way: 0 }
+        Self { waiting: 0, crowded: None, under_way: 0 }
     }
 
     fn on_input(&mut self, cx: &mut Cx<'_, Self>, input: &[u8]) -> Result<Taken, Fault> {
@@ -137,9 +139,18 @@ impl Session for Service {
             cx.shared.parsed += 1;
             let number = u64::from_be_bytes(request[..8].try_into().unwrap());
             let ns = u64::from_be_bytes(request[8..].try_into().unwrap());
-            match self.admit(cx) {
-                Some(expires_at) => {
-                    cx.spawn(Work { number, ns, expires_at });
+            let admitted = self.admit(cx);
+            if self.waiting > 0 || admitted.is_none() {
+                self.crowded = Some(cx.now);
+            }
+            match admitted {
+                Some((expires_at, ahead)) => {
+                    let work = Work { number, ns, expires_at };
+                    if ahead {
+                        cx.spawn_ahead(work)
+                    } else {
+                        cx.spawn(work)
+                    };
                     cx.shared.conns_waiting += usize::from(self.waiting == 0);
                     self.waiting += 1;
                     self.under_way += 1;

@@ -58,6 +58,7 @@ pub(super) fn admission(n: &mut Numbers<'_>) {
             ask.conn_out = n.u64();
             ask.conn_waiting = n.u64();
             ask.conns_waiting = n.u64();
+            ask.conn_crowded_ns = n.u64();
             ask.flags = n.u32() % 2;
             same = Ask {
                 now: Tick(now),
@@ -71,13 +72,14 @@ pub(super) fn admission(n: &mut Numbers<'_>) {
                 conn_out: ask.conn_out as usize,
                 conn_waiting: ask.conn_waiting as usize,
                 conns_waiting: ask.conns_waiting as usize,
+                conn_crowded: some(ask.conn_crowded_ns),
                 draining: ask.flags == 1,
             };
         }
         let answer = rust.admit(&config, &same);
         let wait = rust.predicted_wait(&same);
         let expected = match answer {
-            Admit::Accept { expires_at } => (1, 0, wait, expires_at.0),
+            Admit::Accept { expires_at, ahead } => (1, u32::from(ahead), wait, expires_at.0),
             Admit::Shed { reason, retry_after } => {
                 (2, shed(reason), wait, retry_after.as_nanos() as u64)
             }
@@ -99,7 +101,7 @@ pub(super) fn admission(n: &mut Numbers<'_>) {
         rust.on_complete(ns(service));
         // SAFETY: as above.
         assert_eq!(unsafe { drywire_admission_complete(&mut c, service) }, DRYWIRE_OK);
-        assert_eq!(c.state, <[u64; 3]>::from(rust));
+        assert_eq!(c.state, <[u64; 6]>::from(rust));
     }
 }
 
@@ -240,7 +242,7 @@ pub(super) fn out_gate(n: &mut Numbers<'_>) {
         };
         assert_eq!(next, never(rust.deadline(&config, pending as usize)));
         assert_eq!(progress, rust.progress().0);
-        assert_eq!(c.state, <[u64; 4]>::from(rust));
+        assert_eq!(c.state, <[u64; 6]>::from(rust));
     }
 }
 

@@ -250,7 +250,8 @@
 /// it may not be used any more, so that tests find late use. Slow.
 #define DRYWIRE_DEBUG_VIEWS 1
 
-/// From `drywire_admission_admit`: queue it, and keep `time_ns`, its last moment, with it.
+/// From `drywire_admission_admit`: queue it, and keep `time_ns`, its last moment, with it; `why` is 0
+/// or `DRYWIRE_ACCEPT_AHEAD`.
 #define DRYWIRE_ADMISSION_ACCEPT 1
 
 /// From `drywire_admission_admit` and `_dequeue`: refuse it, not executed; `why` is a
@@ -262,6 +263,10 @@
 
 /// From `drywire_admission_dequeue`: start it.
 #define DRYWIRE_ADMISSION_SERVE 4
+
+/// `why` of an accept: queue it before those that wait, behind others that were. Its connection asks
+/// for one at a time, while others have several there.
+#define DRYWIRE_ACCEPT_AHEAD 1
 
 /// `why`: another reason, of a later version.
 #define DRYWIRE_SHED_OTHER 0
@@ -1051,7 +1056,7 @@ typedef struct drywire_admission {
     /// 0.
     uint32_t reserved;
     /// The library's.
-    uint64_t state[3];
+    uint64_t state[6];
 } drywire_admission;
 
 /// A request at the door. Start with `drywire_admission_ask_init`.
@@ -1078,8 +1083,12 @@ typedef struct drywire_admission_ask {
     uint64_t conn_out;
     /// Requests of its connection that wait.
     uint64_t conn_waiting;
-    /// Connections that have requests waiting; 0, the default, switches the fair share off.
+    /// Connections that have requests waiting; 0, the default, switches the fair share off, and that
+    /// anything goes ahead.
     uint64_t conns_waiting;
+    /// When a request of its connection last came while another of it waited, or was refused;
+    /// `DRYWIRE_NO_DEADLINE`, the default, if never.
+    uint64_t conn_crowded_ns;
 } drywire_admission_ask;
 
 /// What a policy decided. What the fields mean is said by the function that fills it; those it does not

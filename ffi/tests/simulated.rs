@@ -5,7 +5,6 @@
 #[path = "simulated/host.rs"]
 mod host;
 
-use drywire::conn::Limits;
 use drywire_sim::decide::{Decider, Key, Site};
 use drywire_sim::memcache::{Memcache, Shape, Witness};
 use drywire_sim::sudoku;

@@ -328,11 +328,12 @@ impl<S: Session> Engine<S> {
         }
     }
 
-    /// The next job to run, oldest first but for those that go ahead ([`Cx::spawn_ahead`]); ask when
-    /// a worker is free for it. Jobs that their
-    /// session takes back ([`Session::on_start`]) and those of connections that are gone are
-    /// skipped; taking one back touches its connection, also when `None` is returned, so ask
-    /// [`Engine::next_dirty`] afterwards.
+    /// The next job to run, oldest first, those of [`Cx::spawn_ahead`] before the others; ask when a
+    /// worker is free for it. Jobs that their session takes back ([`Session::on_start`]) and those of
+    /// connections that are gone are skipped; taking one back touches its connection, also when
+    /// `None` is returned, so ask [`Engine::next_dirty`] afterwards.
+    ///
+    /// [`Cx::spawn_ahead`]: crate::conn::Cx::spawn_ahead
     pub fn next_job(&mut self, now: Tick) -> Option<(JobId, S::Job)> {
         self.start_job(now).map(|waiting| (waiting.id, waiting.job))
     }

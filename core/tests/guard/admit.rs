@@ -278,14 +278,15 @@ proptest! {
         pause in 0u64..2_000_000,
     ) {
         // Only the wait is to close the door.
-        let config =
-            AdmitConfig { service_guess: ns(service), queue_max: usize::MAX, ..AdmitConfig::DEFAULT };
+        let service_guess = ns(service);
+        let config = AdmitConfig { service_guess, queue_max: usize::MAX, ..AdmitConfig::DEFAULT };
         let mut admission = Admission::new(&config, Tick::ZERO);
         let begun = Tick::from_millis(1);
         let burst = Ask { workers, conns_waiting, conn_waiting: 1, ..Ask::new(begun) };
         let mut last = begun;
         let mut queue = 0;
-        while let Admit::Accept { expires_at, .. } = admission.admit(&config, &Ask { queue_len: queue, ..burst }) {
+        let mut join = |queue| admission.admit(&config, &Ask { queue_len: queue, ..burst });
+        while let Admit::Accept { expires_at, .. } = join(queue) {
             (last, queue) = (expires_at, queue + 1);
         }
         let rounds = config.budget.as_nanos() as u64 / service;
@@ -296,17 +297,18 @@ proptest! {
         while waiting > 0 {
             now = now + ns(service);
             while asked < now {
-                let polite = Ask { now: asked, queue_len: waiting + ahead, conn_waiting: 0, ..burst };
+                let queue_len = waiting + ahead;
+                let polite = Ask { now: asked, queue_len, conn_waiting: 0, ..burst };
                 let verdict = admission.admit(&config, &polite);
-                let first = matches!(verdict, Admit::Accept { ahead: true, .. });
-                ahead += usize::from(first);
-                went += u64::from(first);
+                if matches!(verdict, Admit::Accept { ahead: true, .. }) {
+                    (ahead, went) = (ahead + 1, went + 1);
+                }
                 asked = asked + ns(pause + 1000);
             }
             let first = ahead.min(workers as usize);
             ahead -= first;
             waiting -= waiting.min(workers as usize - first);
-            prop_assert!(now <= last || queue == 1, "{waiting} of {queue} wait at {now:?} for {last:?}");
+            prop_assert!(now <= last || queue == 1, "{waiting} of {queue} at {now:?}, {last:?}");
         }
         prop_assert!(conns_waiting > 0 || went == 0, "that is switched off");
     }

@@ -242,7 +242,7 @@ pub(super) fn out_gate(n: &mut Numbers<'_>) {
         };
         assert_eq!(next, never(rust.deadline(&config, pending as usize)));
         assert_eq!(progress, rust.progress().0);
-        assert_eq!(c.state, <[u64; 6]>::from(rust));
+        assert_eq!(c.state, <[u64; 4]>::from(rust));
     }
 }
 

@@ -42,7 +42,7 @@ fn layout_is_the_committed_one() {
         drywire_admission { struct_size reserved state }
         drywire_admission_ask {
             struct_size request_class workers flags queue_len queue_bytes oldest_ns cost_ns
-            deadline_ns conn_out conn_waiting conns_waiting
+            deadline_ns conn_out conn_waiting conns_waiting conn_crowded_ns
         }
         drywire_admission_options {
             struct_size shares budget_ns give_up_ns target_ns interval_ns queue_max queue_bytes

@@ -315,7 +315,7 @@ step_tsan() {
 step_miri() {
     cargo +nightly miri --version >/dev/null 2>&1 || { note "skipped: no Miri (rustup +nightly component add miri)"; return; }
     # A test that is too much for Miri shall name itself, not take all the time that CI has.
-    MIRIFLAGS="-Zmiri-disable-isolation -Zmiri-permissive-provenance" timeout 900 cargo +nightly miri test -p drywire-ffi --lib \
+    MIRIFLAGS="-Zmiri-disable-isolation -Zmiri-permissive-provenance" timeout 1200 cargo +nightly miri test -p drywire-ffi --lib \
         > "$work/miri.log" 2>&1 || { tail -n 60 "$work/miri.log"; fail "Miri"; }
     note "$(grep -o '[0-9]* passed' "$work/miri.log" | head -n 1) under Miri"
 }

@@ -26,7 +26,11 @@ const LISTENER: usize = usize::MAX - 2;
 /// Services fit in the top byte of a token; the last value is for the tokens above.
 pub(crate) const SERVICES: usize = 255;
 /// How long a loop that does its jobs itself may stay away from its sockets, one job aside.
-const SLICE: Duration = Duration::from_micros(100);
+const SLICE: Duration = Duration::from_micros(500);
+/// The same while some go ahead of others, who keep the loop at work: a look costs a tenth of that.
+const SHORT_SLICE: Duration = Duration::from_micros(100);
+/// For how long it is so after one of them.
+const LATELY: Duration = Duration::from_millis(100);
 /// How long connections that have had their turn may go on before the loop looks who else is there.
 const TURNS: Duration = Duration::from_micros(50);
 /// How often a departing host looks whether everybody has left.
@@ -185,6 +189,8 @@ pub(crate) struct EventLoop {
     pub(crate) going_on: VecDeque<(usize, u32)>,
     /// Jobs were left when this loop's slice of time for them was over.
     pub(crate) jobs_left: bool,
+    /// Until when the slices are short.
+    pub(crate) short_until: Tick,
     /// On loop 0: the steps of going away.
     pub(crate) drain: Drain,
     /// When those that are left are cut off.
@@ -436,7 +442,11 @@ impl EventLoop {
             }
             if until == Tick::MAX {
                 let gathers = self.services.iter().map(|s| s.machine.gathers_until(now));
-                until = gathers.min().flatten().unwrap_or(now).max(now + SLICE);
+                let slice = if now < self.short_until { SHORT_SLICE } else { SLICE };
+                until = gathers.min().flatten().unwrap_or(now).max(now + slice);
+            }
+            if ahead {
+                self.short_until = now + LATELY;
             }
             if ahead || self.is_due(now) {
                 return;

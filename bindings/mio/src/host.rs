@@ -109,8 +109,8 @@ impl Host {
     }
 
     /// How many threads work on jobs. They start with the first job. With none, each loop does
-    /// its jobs itself, for about a tenth of a millisecond between two looks at its sockets: no
-    /// hand-over, but one long job holds all connections of the loop.
+    /// its jobs itself, for about half a millisecond between two looks at its sockets: no hand-over,
+    /// but one long job holds all connections of the loop.
     #[must_use]
     pub fn workers(mut self, workers: usize) -> Self {
         self.workers = workers;
@@ -285,6 +285,7 @@ impl Server {
                     queue: VecDeque::new(),
                     going_on: VecDeque::new(),
                     jobs_left: false,
+                    short_until: Tick::ZERO,
                     drain: Drain::new(),
                     stop_by: None,
                     others: if index == 0 { others } else { 0 },

@@ -1,7 +1,7 @@
 //! Slow work on its way to the host.
 
-use crate::conn::Session;
-use crate::engine::{ConnId, Engine, JobId};
+use crate::conn::{Conn, Job, Session};
+use crate::engine::{ConnId, Engine, JobId, World};
 use crate::tick::Tick;
 use alloc::collections::VecDeque;
 
@@ -35,6 +35,38 @@ impl Pausing {
 }
 
 impl<S: Session> Engine<S> {
+    /// The next job to run, oldest first, those of [`Cx::spawn_ahead`] before the others; ask when a
+    /// worker is free for it. Jobs that their session takes back ([`Session::on_start`]) and those of
+    /// connections that are gone are skipped; taking one back touches its connection, also when
+    /// `None` is returned, so ask [`Engine::next_dirty`] afterwards.
+    ///
+    /// [`Cx::spawn_ahead`]: crate::conn::Cx::spawn_ahead
+    pub fn next_job(&mut self, now: Tick) -> Option<(JobId, S::Job)> {
+        self.start_job(now).map(|waiting| (waiting.id, waiting.job))
+    }
+
+    pub(super) fn start_job(&mut self, now: Tick) -> Option<Waiting<S>> {
+        while let Some(waiting) = self.world.jobs.pop() {
+            let Waiting { id, ref job, since, .. } = waiting;
+            let start =
+                |conn: &mut Conn<S>, world: &mut World<S>| conn.start(now, world, id, job, since);
+            match self.with(id.conn, now, start) {
+                Some(true) => return Some(waiting),
+                Some(false) => self.mark_dirty(id.conn.slot),
+                None => {}
+            }
+        }
+        None
+    }
+
+    /// A job is done. The result for a connection that is gone is dropped.
+    pub fn complete(&mut self, now: Tick, id: JobId, output: <S::Job as Job>::Output) {
+        self.with(id.conn, now, |conn, world| conn.done(now, world, id, output));
+        if self.conn(id.conn).is_some() {
+            self.mark_dirty(id.conn.slot);
+        }
+    }
+
     /// Under a burden of refusals, if at least a quarter of the connections pause: when their pauses
     /// end, see [`Limits::refusal_pause`]. Until then few are to be read, and a host that does
     /// jobs on the thread of its sockets better stays with them. `None`: it looks after its sockets

@@ -20,7 +20,6 @@ mod mail;
 mod shards;
 
 pub use held::Held;
-use jobs::Waiting;
 pub(crate) use jobs::{Jobs, Pausing};
 pub use machine::{Done, Machine, Work};
 pub use mail::Letter;
@@ -28,7 +27,7 @@ pub(crate) use mail::Queues;
 pub use shards::{Local, Shards};
 
 use crate::conn::{
-    CloseReason, Conn, Deadline, Job, Leave, Limits, Outbox, Peer, Place, Scratch, Session, Slices,
+    CloseReason, Conn, Deadline, Leave, Limits, Outbox, Peer, Place, Scratch, Session, Slices,
     Upkeep, Wants,
 };
 use crate::guard::{Band, RefusalWindow, StallGuard};
@@ -325,38 +324,6 @@ impl<S: Session> Engine<S> {
             let World { shared, queues, .. } = &mut self.world;
             S::on_mail(&mut Upkeep { now, shared, queues }, from, message);
             self.deliver(now);
-        }
-    }
-
-    /// The next job to run, oldest first, those of [`Cx::spawn_ahead`] before the others; ask when a
-    /// worker is free for it. Jobs that their session takes back ([`Session::on_start`]) and those of
-    /// connections that are gone are skipped; taking one back touches its connection, also when
-    /// `None` is returned, so ask [`Engine::next_dirty`] afterwards.
-    ///
-    /// [`Cx::spawn_ahead`]: crate::conn::Cx::spawn_ahead
-    pub fn next_job(&mut self, now: Tick) -> Option<(JobId, S::Job)> {
-        self.start_job(now).map(|waiting| (waiting.id, waiting.job))
-    }
-
-    fn start_job(&mut self, now: Tick) -> Option<Waiting<S>> {
-        while let Some(waiting) = self.world.jobs.pop() {
-            let Waiting { id, ref job, since, .. } = waiting;
-            let start =
-                |conn: &mut Conn<S>, world: &mut World<S>| conn.start(now, world, id, job, since);
-            match self.with(id.conn, now, start) {
-                Some(true) => return Some(waiting),
-                Some(false) => self.mark_dirty(id.conn.slot),
-                None => {}
-            }
-        }
-        None
-    }
-
-    /// A job is done. The result for a connection that is gone is dropped.
-    pub fn complete(&mut self, now: Tick, id: JobId, output: <S::Job as Job>::Output) {
-        self.with(id.conn, now, |conn, world| conn.done(now, world, id, output));
-        if self.conn(id.conn).is_some() {
-            self.mark_dirty(id.conn.slot);
         }
     }
 

@@ -24,7 +24,8 @@
 //! - Two boards in flight may have the same id: each gets its own answer.
 //! - `Bad Request!` comes after all answers owed, and so does the end after a half-close.
 //! - Admission is [`crate::guard::Admission`]: by the predicted wait, and again when a worker is
-//!   free. Who asks for little does not wait behind a burst of another. A board that used up its guesses ([`solver`]) is refused too.
+//!   free. Who asks for little does not wait behind the burst of another. A board that used up its
+//!   guesses ([`solver`]) is refused too.
 //! - The server is a [`Session`](crate::conn::Session) whose jobs are [`Work`]: a host runs them
 //!   on its loop or on a pool, with one engine or several.
 //!

@@ -312,8 +312,7 @@ impl<Sh: Shards<Stats>> Server<Sh> {
         note(cx, Stats::asked);
         if cx.must_shed() {
             note(cx, Stats::shed);
-            cx.refused();
-            return answer(cx, id, cx.now, Outcome::TooBusy);
+            return self.refuse(cx, id);
         }
         let config = cx.shared.config;
         let waiting = cx.jobs_waiting();
@@ -350,12 +349,15 @@ impl<Sh: Shards<Stats>> Server<Sh> {
             }
             // Held input would have to be read again; how much output may wait is the business
             // of the connection's limits, which were asked before this line was taken.
-            Admit::Shed { .. } | Admit::Hold => {
-                self.crowded = Some(cx.now);
-                cx.refused();
-                answer(cx, id, cx.now, Outcome::TooBusy);
-            }
+            Admit::Shed { .. } | Admit::Hold => self.refuse(cx, id),
         }
+    }
+
+    /// A board is not taken in.
+    fn refuse(&mut self, cx: &mut Cx<'_, Self>, id: Id) {
+        self.crowded = Some(cx.now);
+        cx.refused();
+        answer(cx, id, cx.now, Outcome::TooBusy);
     }
 
     /// A board of this connection waits no longer.

@@ -27,7 +27,8 @@ const LISTENER: usize = usize::MAX - 2;
 pub(crate) const SERVICES: usize = 255;
 /// How long a loop that does its jobs itself may stay away from its sockets, one job aside.
 const SLICE: Duration = Duration::from_micros(500);
-/// The same while some go ahead of others, who keep the loop at work: a look costs a tenth of that.
+/// The same while some go ahead of others, who keep the loop at work. Not always: looking so often
+/// costs a seventh to a fifth of the easy boards that a loop can serve (`docs/benchmarks.md`).
 const SHORT_SLICE: Duration = Duration::from_micros(100);
 /// For how long it is so after one of them.
 const LATELY: Duration = Duration::from_millis(100);

@@ -66,6 +66,7 @@ impl Shape {
         // What is promised about time needs room: half of the servers have it.
         let narrow = decider.below(NARROW, key, 2) == 1;
         if narrow {
+            // What recorded decisions were made of.
             limits = Limits::default();
             limits.input >>= decider.below(INPUT, key, 7);
             limits.output_high >>= decider.below(OUTPUT, key, 12);

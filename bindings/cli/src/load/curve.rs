@@ -2,6 +2,7 @@
 
 use super::modes::{Load, Options, Protocol};
 use super::phase::Phase;
+use super::process::stolen_time;
 use super::workload::What;
 use crate::{Failure, Verdict};
 use core::fmt::{Display, Write as _};
@@ -40,6 +41,9 @@ struct Point {
     /// The capacity, as measured right before and right after: a machine has its moods. What
     /// follows is in units of it.
     capacity: f64,
+    /// How little to trust this point: by how much the capacity changed meanwhile, as a share of it,
+    /// and the share of a core that this machine did not get.
+    unrest: f64,
     /// The most that can be right in time if refusals come gathered.
     ceiling: f64,
     /// The same if each comes alone.
@@ -67,9 +71,12 @@ impl Curve {
         };
         let mut points = Vec::new();
         for &x in &load.options.loads {
+            let stolen = stolen_time();
             let phase = load.open(x * before)?;
+            let stolen = stolen_time().saturating_sub(stolen).as_secs_f64() / phase.seconds;
             let (after, _) = capacity(load)?;
             let capacity = f64::midpoint(before, after);
+            let unrest = (after - before).abs() / capacity + stolen;
             let offered = x * before / capacity;
             let (goodput, on_time) = (phase.rate / capacity, load.options.on_time(&phase));
             let ceiling_alone = refusal.map(|refusal| ceiling(offered, refusal.alone));
@@ -78,6 +85,7 @@ impl Curve {
             points.push(Point {
                 load: x,
                 capacity,
+                unrest,
                 ceiling,
                 ceiling_alone,
                 goodput,
@@ -130,7 +138,7 @@ impl Curve {
                 100.0 * alone
             );
         }
-        text += "\n\n| offered | goodput | ceiling | share | ceiling, refused alone | accepted p50 | p99 | p99.9 | late | refused | refusal p99 | wrong, lost | tool lag p99 |\n";
+        text += "\n\n| offered | goodput | ceiling | share | ceiling, refused alone | accepted p50, first and second half | p99 | p99.9 | late | refused | refusal p99 | wrong, lost | tool lag p99 |\n";
         text += "|---|---|---|---|---|---|---|---|---|---|---|---|---|\n";
         for p in &self.points {
             let (l, c) = (p.phase.latency_us, p.phase.counts);
@@ -146,7 +154,10 @@ impl Curve {
                 100.0 * p.goodput,
                 100.0 * p.ceiling,
                 100.0 * p.goodput / p.ceiling,
-                ms(l.p50),
+                p.phase.halves_us.map_or_else(
+                    || ms(l.p50),
+                    |[first, second]| format!("{:.1}, {}", first / 1000.0, ms(second))
+                ),
                 ms(l.p99),
                 ms(l.p99_9),
                 c.late,

@@ -183,7 +183,7 @@ where
     W::Conn: Send,
 {
     fn run(&mut self, _: Option<Duration>, progress: &Progress) -> Tally {
-        let mut tally = Tally::new();
+        let mut tally = Tally::in_halves(self.due.last().copied().unwrap_or(0) / 2);
         let mut events = Events::with_capacity(1024);
         let start = Instant::now();
         let (mut next, mut heard, mut holding) = (0, 0, !self.hold.is_zero());

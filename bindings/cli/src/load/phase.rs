@@ -28,6 +28,9 @@ pub(crate) struct Phase {
     #[serde(flatten)]
     pub(crate) counts: Counts,
     pub(crate) latency_us: Latency,
+    /// Its median in each half of a schedule: where a queue grows, the second takes longer.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) halves_us: Option<[f64; 2]>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) refusal_us: Option<Latency>,
     /// How far this tool was behind its schedule.
@@ -106,6 +109,7 @@ impl Phase {
             rate: counts.right() as f64 / seconds.max(1e-9),
             counts,
             latency_us: tally.latency(),
+            halves_us: tally.halves(),
             refusal_us: (counts.refused > 0).then(|| tally.refusal()),
             lag_us: Some(tally.lag()).filter(|lag| lag.max > 0.0),
             tool_cpu_seconds: tool_cpu.as_secs_f64(),
@@ -150,6 +154,9 @@ impl fmt::Display for Phase {
         writeln!(f, "{}", if c.balanced() { "" } else { "  (DOES NOT ADD UP)" })?;
         let sent = c.sent;
         writeln!(f, "  latency  {}", self.latency_us)?;
+        if let Some([first, second]) = self.halves_us {
+            writeln!(f, "  halves   p50 {first:.0} us, then {second:.0}")?;
+        }
         for (name, times) in [("refusals", &self.refusal_us), ("tool lag", &self.lag_us)] {
             if let Some(times) = times {
                 writeln!(f, "  {name} {times}")?;

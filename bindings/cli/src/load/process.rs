@@ -48,6 +48,14 @@ pub(crate) fn own_cpu_time() -> Duration {
     on_cpu("/proc/thread-self/schedstat".into()).unwrap_or_default()
 }
 
+/// CPU time that was due to this machine and that its host gave to others, on all cores since the
+/// boot; zero where the system does not tell (`steal` in `/proc/stat`, in hundredths of a second).
+pub(crate) fn stolen_time() -> Duration {
+    let text = fs::read_to_string("/proc/stat").unwrap_or_default();
+    let steal = text.split_whitespace().nth(8).and_then(|ticks| ticks.parse().ok());
+    Duration::from_millis(steal.unwrap_or(0) * 10)
+}
+
 /// The cores in the `Cpus_allowed_list` of a status file, such as `0-2,5`.
 fn cores(status: &str) -> Vec<u32> {
     let text = fs::read_to_string(status).unwrap_or_default();

@@ -84,7 +84,9 @@ impl AddAssign for Counts {
 /// One thread's counts and latencies of one phase of a run.
 pub(crate) struct Tally {
     counts: Counts,
-    latency: Histogram<u64>,
+    /// Of requests sent before `middle`, and from then on.
+    latency: [Histogram<u64>; 2],
+    middle: u64,
     refusal: Histogram<u64>,
     lag: Histogram<u64>,
     complaint: Option<String>,
@@ -93,10 +95,16 @@ pub(crate) struct Tally {
 impl Tally {
     /// Latencies are kept from 100 ns to 60 s with three significant digits.
     pub(crate) fn new() -> Self {
-        let [latency, refusal, lag] = [(); 3].map(|()| {
+        Self::in_halves(u64::MAX)
+    }
+
+    /// One that also tells what was sent before `middle` (nanoseconds) from what was sent after.
+    pub(crate) fn in_halves(middle: u64) -> Self {
+        let [first, second, refusal, lag] = [(); 4].map(|()| {
             Histogram::new_with_bounds(100, 60_000_000_000, 3).expect("fixed bounds are valid")
         });
-        Self { counts: Counts::default(), latency, refusal, lag, complaint: None }
+        let latency = [first, second];
+        Self { counts: Counts::default(), latency, middle, refusal, lag, complaint: None }
     }
 
     #[inline]
@@ -128,7 +136,7 @@ impl Tally {
         let took = now.saturating_sub(start);
         match class {
             Class::Ok | Class::Miss | Class::NoSolution | Class::Late => {
-                self.latency.saturating_record(took);
+                self.latency[usize::from(start >= self.middle)].saturating_record(took);
             }
             Class::Refused => self.refusal.saturating_record(took),
             Class::Error | Class::Wrong | Class::Lost => {}
@@ -151,7 +159,17 @@ impl Tally {
     }
 
     pub(crate) fn latency(&self) -> Latency {
-        Latency::of(&self.latency)
+        let [first, second] = &self.latency;
+        let mut both = first.clone();
+        both.add(second).expect("both have the same bounds");
+        Latency::of(&both)
+    }
+
+    /// The median latency of each half in microseconds, if there are two: where a queue grows, the
+    /// second takes longer.
+    pub(crate) fn halves(&self) -> Option<[f64; 2]> {
+        let halved = self.latency.iter().all(|half| !half.is_empty());
+        halved.then(|| self.latency.each_ref().map(|half| Latency::of(half).p50))
     }
 
     /// How long refusals took.
@@ -167,8 +185,11 @@ impl Tally {
     /// Takes in what another thread saw of the same phase; nothing is lost.
     pub(crate) fn merge(&mut self, other: Self) {
         self.counts += other.counts;
+        let [first, second] = &mut self.latency;
+        let [other_first, other_second] = other.latency;
         for (mine, theirs) in [
-            (&mut self.latency, other.latency),
+            (first, other_first),
+            (second, other_second),
             (&mut self.refusal, other.refusal),
             (&mut self.lag, other.lag),
         ] {
@@ -245,6 +266,21 @@ mod tests {
         assert_eq!((all.counts().answered(), all.complaint()), (7, Some("Ok")));
         all.ended(Class::Ok, 0, 0);
         assert!(!all.counts().balanced(), "answered twice");
+    }
+
+    #[test]
+    fn a_queue_that_grows_shows_in_the_halves() {
+        let mut tally = Tally::in_halves(500_000);
+        tally.ended(Class::Ok, 0, 1_000);
+        assert_eq!(tally.halves(), None, "only one of them so far");
+        for start in (1_000..1_000_000).step_by(1_000) {
+            tally.ended(Class::Ok, start, 2 * start);
+            tally.ended(Class::Refused, start, start + 1);
+        }
+        let [first, second] = tally.halves().expect("both have answers");
+        assert!((first / 250.0 - 1.0).abs() < 0.01, "{first}");
+        assert!((second / 750.0 - 1.0).abs() < 0.01, "{second}");
+        assert!((tally.latency().p50 / 500.0 - 1.0).abs() < 0.01);
     }
 
     #[test]

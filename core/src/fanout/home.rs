@@ -27,7 +27,7 @@ pub(super) struct Home {
     /// With the name they go by; empty for none.
     members: BTreeMap<Member, Bytes>,
     roster: BTreeMap<Bytes, (u64, Member)>,
-    /// Each other engine that has members.
+    /// Each other engine that has members, or is to be told what came before the last one left.
     pub(super) followers: BTreeMap<usize, Follower>,
     /// Since when it has no members.
     pub(super) unused_since: Option<Tick>,
@@ -40,9 +40,57 @@ pub(super) struct Follower {
     members: usize,
     /// The number of the next entry it is told; none before it was told of its first member.
     pub(super) next: Option<u64>,
+    /// The last member there has left, and gets what came before this number.
+    ended: Option<u64>,
+    /// A member came after that: its engine may have given its copy up.
+    anew: bool,
+}
+
+impl Follower {
+    fn came(&mut self) {
+        self.anew |= self.ended.take().is_some();
+        self.members += 1;
+    }
+
+    fn went(&mut self, log_next: u64) {
+        self.members -= 1;
+        if self.members == 0 {
+            self.ended = Some(log_next);
+        }
+    }
+
+    /// The next entry it is to be told, of those before `upto`.
+    pub(super) fn lacks(&self, upto: u64) -> Option<u64> {
+        let upto = self.ended.map_or(upto, |ended| upto.min(ended));
+        self.next.filter(|next| *next < upto)
+    }
+
+    /// Nobody there waits for anything.
+    fn is_done(&self) -> bool {
+        self.ended.is_some() && self.lacks(u64::MAX).is_none()
+    }
 }
 
 impl Home {
+    /// Whether the log, up to `next`, goes with the answer to a member on that engine, which is told
+    /// now.
+    pub(super) fn begins(&mut self, engine: usize, next: u64) -> bool {
+        let Some(follower) = self.followers.get_mut(&engine) else { return true };
+        let begins = core::mem::take(&mut follower.anew) || follower.next.is_none();
+        if begins {
+            follower.next = Some(next);
+            self.let_go(engine);
+        }
+        begins
+    }
+
+    /// Forgets an engine that lacks nothing and has no members.
+    pub(super) fn let_go(&mut self, engine: usize) {
+        if self.followers.get(&engine).is_some_and(Follower::is_done) {
+            self.followers.remove(&engine);
+        }
+    }
+
     pub(super) fn is_used(&self) -> bool {
         !self.members.is_empty()
     }
@@ -128,7 +176,7 @@ impl Exchange {
         if engine != at.place.index
             && let Some(home) = self.homes.get_mut(&index)
         {
-            home.followers.entry(engine).or_default().members += 1;
+            home.followers.entry(engine).or_default().came();
         }
         let topic = self.topic(index);
         Ok(Opening { life: topic.life, members, next: topic.log.next(), seed: None })
@@ -137,13 +185,12 @@ impl Exchange {
     /// At the home: a member is gone.
     pub(super) fn dismiss(&mut self, at: At, member: Member, topic: &[u8], went: Option<Draft>) {
         let Some(&index) = self.names.get(topic) else { return };
+        let next = self.topic(index).log.next();
         let Some(home) = self.homes.get_mut(&index) else { return };
         let Some(name) = home.members.remove(&member) else { return };
         if let Some(follower) = home.followers.get_mut(&member.engine) {
-            follower.members -= 1;
-            if follower.members == 0 {
-                home.followers.remove(&member.engine);
-            }
+            follower.went(next);
+            home.let_go(member.engine);
         }
         let unused = !home.is_used();
         if unused {

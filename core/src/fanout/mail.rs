@@ -290,9 +290,7 @@ impl Exchange {
         let home = self.homes.get_mut(&index);
         let (Some(topic), Some(home)) = (topic, home) else { return true };
         let Some(follower) = home.followers.get_mut(&to) else { return true };
-        let Some(next) = follower.next.filter(|next| *next < upto.min(topic.log.next())) else {
-            return true;
-        };
+        let Some(next) = follower.lacks(upto.min(topic.log.next())) else { return true };
         let name = topic.name.clone();
         let letter = match topic.log.get(next) {
             Some(entry) => {
@@ -304,6 +302,7 @@ impl Exchange {
                 Letter::Again { topic: name, life: topic.life, seed: topic.seed() }
             }
         };
+        home.let_go(to);
         self.lanes[to].told += letter.tells();
         self.effects.push(Effect::Mail(to, letter));
         false
@@ -315,13 +314,10 @@ impl Exchange {
             && let Some(&index) = self.names.get(topic)
             && let Some(topic) = &self.topics[index as usize]
         {
-            let follower = self.homes.get_mut(&index).and_then(|home| home.followers.get_mut(&to));
             // Who has left in the meantime gets it too, for what else waits there.
-            if follower.as_ref().is_none_or(|follower| follower.next.is_none()) {
+            let home = self.homes.get_mut(&index);
+            if home.is_none_or(|home| home.begins(to, topic.log.next())) {
                 opening.seed = Some(topic.seed());
-            }
-            if let Some(follower) = follower {
-                follower.next.get_or_insert_with(|| topic.log.next());
             }
         }
         self.lanes[to].told += answer.tells();

@@ -35,6 +35,7 @@ impl Exchange {
     pub(super) fn unused(&self) -> impl Iterator<Item = (Tick, u32)> {
         self.homes.iter().filter_map(|(index, home)| {
             let idle = self.topics[*index as usize].as_ref().is_some_and(|t| t.local == 0);
+            let idle = idle && home.followers.is_empty();
             home.unused_since.filter(|_| idle).map(|since| (since, *index))
         })
     }

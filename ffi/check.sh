@@ -129,7 +129,7 @@ _Static_assert(offsetof(drywire_iov, base) == offsetof(struct iovec, iov_base), 
 _Static_assert(offsetof(drywire_iov, len) == offsetof(struct iovec, iov_len), "len");
 C
     gcc -std=gnu11 -Iinclude -fsyntax-only "$work/iovec.c"
-    cargo test --quiet -p drywire-ffi > "$work/rust.log" 2>&1 || { cat "$work/rust.log"; fail "Rust tests"; }
+    cargo test --quiet -p drywire-ffi --lib > "$work/rust.log" 2>&1 || { cat "$work/rust.log"; fail "Rust tests"; }
     note "layout of C = layout.txt = layout of Rust, $(wc -l < ffi/layout.txt) lines; $(grep -o '[0-9]* passed' "$work/rust.log" | head -n 1) in Rust"
 }
 

@@ -82,6 +82,13 @@ struct Heard {
     texts: Vec<Vec<u8>>,
 }
 
+/// How many of the members were told that there is no link, and that it is back.
+#[derive(Default)]
+struct Told {
+    lost: AtomicUsize,
+    back: AtomicUsize,
+}
+
 struct Member {
     id: u64,
     client: client::Client,
@@ -92,12 +99,11 @@ struct Member {
     joined: bool,
     own: BTreeMap<u64, u32>,
     heard: Heard,
-    /// Counts those who were told that there is no link.
-    told: Arc<AtomicUsize>,
+    told: Arc<Told>,
 }
 
 impl Member {
-    fn connect(addr: &str, id: u64, told: &Arc<AtomicUsize>) -> Self {
+    fn connect(addr: &str, id: u64, told: &Arc<Told>) -> Self {
         let stream = TcpStream::connect(addr).unwrap();
         stream.set_read_timeout(Some(Duration::from_millis(2))).unwrap();
         let client = client::Client::new(id, format!("member {id}").as_bytes()).unwrap();
@@ -166,7 +172,8 @@ impl Member {
                 Event::Lost { count, .. } => self.heard.lost += count.unwrap_or(1),
                 Event::Link { text, .. } => {
                     let text = String::from_utf8_lossy(text);
-                    self.told.fetch_add(usize::from(text.contains("no link")), SeqCst);
+                    self.told.lost.fetch_add(usize::from(text.contains("no link")), SeqCst);
+                    self.told.back.fetch_add(usize::from(text.contains("is back")), SeqCst);
                     self.heard.links.push(text.into_owned());
                 }
                 _ => {}
@@ -210,13 +217,13 @@ impl Member {
 
 /// Members of three servers talk while the broker comes to harm, which they have to see `losses`
 /// times: one order for all, nothing lost, nothing twice.
-fn talk_while(losses: usize, harm: impl FnOnce(&mut Broker, &AtomicUsize, &Served)) {
+fn talk_while(losses: usize, harm: impl FnOnce(&mut Broker, &Told, &Served)) {
     let mut broker = Broker::new();
     broker.start();
     let url = broker.url();
     let servers: Vec<_> = (0..3).map(|_| Served::start(&["-t", "2", "--bridge", &url])).collect();
     let (together, stop) = (Arc::new(Barrier::new(4)), Arc::new(AtomicBool::new(false)));
-    let told = Arc::new(AtomicUsize::new(0));
+    let told = Arc::new(Told::default());
     let talks: Vec<_> = (1..)
         .zip(&servers)
         .map(|(id, server)| {
@@ -251,11 +258,14 @@ fn talk_while(losses: usize, harm: impl FnOnce(&mut Broker, &AtomicUsize, &Serve
 
 #[test]
 fn one_order_for_all_servers_though_the_broker_dies() {
-    talk_while(2, |broker, _, _| {
-        for _ in 0..2 {
+    talk_while(2, |broker, told, _| {
+        let all = |of: &AtomicUsize, round: usize| (of.load(SeqCst) >= 3 * round).then_some(());
+        for round in 1..=2 {
             broker.kill();
+            wait_for("all to be told of the loss", || all(&told.lost, round));
             thread::sleep(Duration::from_millis(600));
             broker.start();
+            wait_for("all to be told that it is back", || all(&told.back, round));
             thread::sleep(Duration::from_millis(600));
         }
     });
@@ -280,7 +290,7 @@ fn a_broker_that_freezes_is_missed_in_time_and_what_it_held_is_heard_once() {
         broker.freeze(true);
         // Time in which nothing here ran, as when the machine sleeps, is not counted.
         let (mut last, mut passed) = (Instant::now(), Duration::ZERO);
-        while told.load(SeqCst) < 3 {
+        while told.lost.load(SeqCst) < 3 {
             thread::sleep(Duration::from_millis(5));
             passed += last.elapsed().min(Duration::from_millis(20));
             last = Instant::now();

@@ -79,13 +79,13 @@ impl Home {
         let begins = core::mem::take(&mut follower.anew) || follower.next.is_none();
         if begins {
             follower.next = Some(next);
-            self.let_go(engine);
+            self.forget_if_done(engine);
         }
         begins
     }
 
     /// Forgets an engine that lacks nothing and has no members.
-    pub(super) fn let_go(&mut self, engine: usize) {
+    pub(super) fn forget_if_done(&mut self, engine: usize) {
         if self.followers.get(&engine).is_some_and(Follower::is_done) {
             self.followers.remove(&engine);
         }
@@ -190,7 +190,7 @@ impl Exchange {
         let Some(name) = home.members.remove(&member) else { return };
         if let Some(follower) = home.followers.get_mut(&member.engine) {
             follower.went(next);
-            home.let_go(member.engine);
+            home.forget_if_done(member.engine);
         }
         let unused = !home.is_used();
         if unused {

@@ -302,7 +302,7 @@ impl Exchange {
                 Letter::Again { topic: name, life: topic.life, seed: topic.seed() }
             }
         };
-        home.let_go(to);
+        home.forget_if_done(to);
         self.lanes[to].told += letter.tells();
         self.effects.push(Effect::Mail(to, letter));
         false

@@ -34,8 +34,8 @@ impl Exchange {
     /// Topics that nobody follows and nobody is still to be served from, and since when.
     pub(super) fn unused(&self) -> impl Iterator<Item = (Tick, u32)> {
         self.homes.iter().filter_map(|(index, home)| {
-            let idle = self.topics[*index as usize].as_ref().is_some_and(|t| t.local == 0);
-            let idle = idle && home.followers.is_empty();
+            let topic = self.topics[*index as usize].as_ref();
+            let idle = home.followers.is_empty() && topic.is_some_and(|topic| topic.local == 0);
             home.unused_since.filter(|_| idle).map(|since| (since, *index))
         })
     }

@@ -42,7 +42,8 @@ struct Point {
     /// follows is in units of it.
     capacity: f64,
     /// How little to trust this point: by how much the capacity changed meanwhile, as a share of it,
-    /// and the share of a core that this machine did not get.
+    /// and ten times the share of a core that this machine did not get. A hundredth of the time
+    /// decides a 99th percentile as a tenth does a rate.
     unrest: f64,
     /// The most that can be right in time if refusals come gathered.
     ceiling: f64,
@@ -76,7 +77,7 @@ impl Curve {
             let stolen = stolen_time().saturating_sub(stolen).as_secs_f64() / phase.seconds;
             let (after, _) = capacity(load)?;
             let capacity = f64::midpoint(before, after);
-            let unrest = (after - before).abs() / capacity + stolen;
+            let unrest = (after - before).abs() / capacity + 10.0 * stolen;
             let offered = x * before / capacity;
             let (goodput, on_time) = (phase.rate / capacity, load.options.on_time(&phase));
             let ceiling_alone = refusal.map(|refusal| ceiling(offered, refusal.alone));

@@ -2,7 +2,7 @@
 
 use super::closed::ClosedLoop;
 use super::curve::{self, Curve};
-use super::open::{Arrivals, OpenLoop, schedule};
+use super::open::{Arrivals, Due, OpenLoop, schedule};
 use super::phase::{Phase, Runner, run_phase};
 use super::process::Process;
 use super::report::Report;
@@ -201,7 +201,10 @@ impl<'a, P: Protocol> Load<'a, P> {
             }
             Mode::Open => self.open(options.rate as f64),
             Mode::Stress => {
-                let due = |part: u64| vec![0; share(options.count, part, options.threads) as usize];
+                let due = |part| {
+                    let count = share(options.count, part, options.threads) as usize;
+                    (0..count).map(|on| Due { at: 0, on }).collect()
+                };
                 self.scheduled("stress", due, options.hold, Duration::MAX)
             }
             _ if options.duration.is_zero() => return Ok(None),
@@ -256,7 +259,7 @@ impl<'a, P: Protocol> Load<'a, P> {
     fn scheduled(
         &mut self,
         name: &'static str,
-        due: impl Fn(u64) -> Vec<u64>,
+        due: impl Fn(u64) -> Vec<Due>,
         hold: Duration,
         deadline: Duration,
     ) -> Result<Phase, Failure> {

@@ -27,7 +27,7 @@ const AT_ONCE: usize = 256;
 /// When requests are due.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub(crate) enum Arrivals {
-    /// At random and independent of each other, as from many users
+    /// At random and independent of each other, each on any connection, as from many users
     Poisson,
     /// Evenly spaced
     Constant,
@@ -35,8 +35,18 @@ pub(crate) enum Arrivals {
     Bursts,
 }
 
-/// The times of a whole run, in nanoseconds from its start.
-pub(crate) fn schedule(arrivals: Arrivals, rate: f64, duration: Duration, seed: u64) -> Vec<u64> {
+/// A request to be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Due {
+    /// In nanoseconds from the start.
+    pub at: u64,
+    /// On which connection, modulo their number.
+    pub on: usize,
+}
+
+/// The requests of a whole run. Those of [`Arrivals::Poisson`] are on connections at random, so that
+/// each of these has its own independent arrivals; others on all of them in turn.
+pub(crate) fn schedule(arrivals: Arrivals, rate: f64, duration: Duration, seed: u64) -> Vec<Due> {
     let mut random = fastrand::Rng::with_seed(seed);
     let (gap, end) = (1e9 / rate, nanos(duration) as f64);
     let mut due = Vec::with_capacity((end / gap) as usize + 64);
@@ -44,15 +54,16 @@ pub(crate) fn schedule(arrivals: Arrivals, rate: f64, duration: Duration, seed: 
     while at < end {
         match arrivals {
             Arrivals::Poisson => {
-                due.push(at as u64);
+                due.push(Due { at: at as u64, on: random.u32(..) as usize });
                 at -= gap * (1.0 - random.f64()).ln();
             }
             Arrivals::Constant => {
-                due.push(at as u64);
+                due.push(Due { at: at as u64, on: due.len() });
                 at += gap;
             }
             Arrivals::Bursts => {
-                due.extend([at as u64; 20]);
+                let first = due.len();
+                due.extend((first..first + 20).map(|on| Due { at: at as u64, on }));
                 at += 20.0 * gap;
             }
         }
@@ -60,12 +71,14 @@ pub(crate) fn schedule(arrivals: Arrivals, rate: f64, duration: Duration, seed: 
     due
 }
 
-/// Connections and the schedule they share, dealt out in turn.
+/// Connections and the schedule they share.
 pub(crate) struct OpenLoop<W: Workload> {
     poll: Poll,
     links: Vec<Link<W::Conn>>,
     workload: W,
-    due: Vec<u64>,
+    due: Vec<Due>,
+    /// Those that were given something to send.
+    touched: Vec<usize>,
     /// Nothing is read before this.
     hold: Duration,
     patience: Duration,
@@ -84,7 +97,7 @@ impl<W: Workload> OpenLoop<W> {
     pub(crate) fn new(
         mut workload: W,
         streams: Vec<Stream>,
-        due: Vec<u64>,
+        due: Vec<Due>,
         hold: Duration,
         patience: Duration,
     ) -> std::io::Result<Self> {
@@ -97,7 +110,7 @@ impl<W: Workload> OpenLoop<W> {
             links.push(Link { stream: Some(stream), conn, out: Outbox::new(), carry: Vec::new() });
         }
         let scratch = vec![0; READ_SIZE].into();
-        Ok(Self { poll, links, workload, due, hold, patience, scratch })
+        Ok(Self { poll, links, workload, due, touched: Vec::new(), hold, patience, scratch })
     }
 
     /// The workload, for the next phase.
@@ -154,26 +167,27 @@ impl<W: Workload> OpenLoop<W> {
         self.workload.lose(&mut link.conn, tally);
     }
 
-    /// Sends what is due on the connections in turn. What is due on one at the same time is one
-    /// write.
+    /// Sends what is due. What is due on one connection at the same time is one write.
     fn send_due(&mut self, next: &mut usize, start: Instant, tally: &mut Tally) {
         let now = nanos(start.elapsed());
         let from = *next;
-        while *next < self.due.len() && *next - from < AT_ONCE && self.due[*next] <= now {
-            let (due, index) = (self.due[*next], *next % self.links.len());
+        while *next < self.due.len() && *next - from < AT_ONCE && self.due[*next].at <= now {
+            let Due { at, on } = self.due[*next];
             *next += 1;
+            let index = on % self.links.len();
+            self.touched.push(index);
             let link = &mut self.links[index];
-            if !self.workload.ask(&mut link.conn, due, &mut link.out, tally) {
+            if !self.workload.ask(&mut link.conn, at, &mut link.out, tally) {
                 tally.complain(|| "a connection's window was full: use more of them".to_owned());
             }
         }
-        let touched = (*next).min(from + self.links.len());
-        for at in from..touched {
-            self.write(at % self.links.len(), tally);
-        }
+        // A second write of the same one finds nothing to send.
+        let mut touched = core::mem::take(&mut self.touched);
+        touched.drain(..).for_each(|index| self.write(index, tally));
+        self.touched = touched;
         let sent = nanos(start.elapsed());
         for due in &self.due[from..*next] {
-            tally.lagged(sent.saturating_sub(*due));
+            tally.lagged(sent.saturating_sub(due.at));
         }
     }
 }
@@ -183,7 +197,7 @@ where
     W::Conn: Send,
 {
     fn run(&mut self, _: Option<Duration>, progress: &Progress) -> Tally {
-        let mut tally = Tally::in_halves(self.due.last().copied().unwrap_or(0) / 2);
+        let mut tally = Tally::in_halves(self.due.last().map_or(0, |due| due.at) / 2);
         let mut events = Events::with_capacity(1024);
         let start = Instant::now();
         let (mut next, mut heard, mut holding) = (0, 0, !self.hold.is_zero());
@@ -191,8 +205,8 @@ where
             self.send_due(&mut next, start, &mut tally);
             let now = nanos(start.elapsed());
             let wait = match self.due.get(next) {
-                Some(due) if due.saturating_sub(now) < SPIN => Duration::ZERO,
-                Some(due) => Duration::from_nanos(due - now - SPIN / 2),
+                Some(due) if due.at.saturating_sub(now) < SPIN => Duration::ZERO,
+                Some(due) => Duration::from_nanos(due.at - now - SPIN / 2),
                 None => Duration::from_millis(20),
             };
             let failed = self.poll.poll(&mut events, Some(wait));
@@ -234,12 +248,14 @@ mod tests {
         for arrivals in [Arrivals::Poisson, Arrivals::Constant, Arrivals::Bursts] {
             let due = schedule(arrivals, 10_000.0, Duration::from_secs(5), 7);
             assert!((due.len() as f64 / 50_000.0 - 1.0).abs() < 0.02, "{arrivals:?}");
-            assert!(due.is_sorted() && *due.last().unwrap() < 5_000_000_000);
+            assert!(due.is_sorted_by_key(|due| due.at) && due.last().unwrap().at < 5_000_000_000);
+            let first = due.iter().filter(|due| due.on % 100 == 0).count() as f64;
+            assert!((first / 500.0 - 1.0).abs() < 0.15, "{arrivals:?}: each has its share");
             assert_eq!(due, schedule(arrivals, 10_000.0, Duration::from_secs(5), 7));
         }
         let gaps = |arrivals| {
             let due = schedule(arrivals, 10_000.0, Duration::from_secs(5), 7);
-            due.windows(2).filter(|pair| pair[0] == pair[1]).count() as f64 / due.len() as f64
+            due.windows(2).filter(|pair| pair[0].at == pair[1].at).count() as f64 / due.len() as f64
         };
         assert!(gaps(Arrivals::Constant) == 0.0 && gaps(Arrivals::Bursts) > 0.9);
     }

@@ -99,6 +99,8 @@ struct Link {
     /// Bytes in the kernel of the server.
     inbox: VecDeque<u8>,
     queued: bool,
+    /// What is in the inbox came since the core last looked.
+    came: bool,
     answer: Vec<u8>,
 }
 
@@ -116,6 +118,8 @@ pub(crate) struct World<'a> {
     chance: Chance,
     /// The time: when the core is free.
     now: u64,
+    /// When it last had looked at all of them.
+    looked: u64,
     /// Until when it works and does not look.
     slice_end: u64,
     next_away: u64,
@@ -140,7 +144,7 @@ impl<'a> World<'a> {
             .map(|i| {
                 let id = engine.accept(Tick::ZERO, &Peer::Virtual(i as u64)).expect("room");
                 by_slot[id.slot as usize] = i;
-                Link { id, inbox: VecDeque::new(), queued: false, answer: Vec::new() }
+                Link { id, inbox: VecDeque::new(), queued: false, came: false, answer: Vec::new() }
             })
             .collect();
         Self {
@@ -154,6 +158,7 @@ impl<'a> World<'a> {
             sequence: 0,
             chance: Chance(setup.seed),
             now: 0,
+            looked: 0,
             slice_end: 0,
             next_away: 0,
             requests: Vec::new(),
@@ -220,8 +225,8 @@ impl<'a> World<'a> {
         if let Some(link) = self.ready.pop_front() {
             self.turn(link);
             if self.ready.is_empty() {
-                let gathers = self.engine.gathers_until(Tick(self.now));
-                self.slice_end = (self.now + self.setup.slice).max(gathers.map_or(0, |at| at.0));
+                self.looked = self.now;
+                self.slice_end = self.now + self.setup.slice;
             }
         } else if !self.work() {
             let next = self.events.peek().map(|Reverse((at, ..))| *at);
@@ -266,6 +271,7 @@ impl<'a> World<'a> {
                 let work = self.setup.shape.draw(&mut self.chance, service - read - write);
                 let index = self.requests[number as usize].conn as usize;
                 let link = &mut self.links[index];
+                link.came |= link.inbox.is_empty();
                 link.inbox.extend(number.to_be_bytes());
                 link.inbox.extend(work.to_be_bytes());
                 self.make_ready(index);
@@ -322,6 +328,9 @@ impl<'a> World<'a> {
         if self.engine.wants(link.id).has(Wants::AGAIN) {
             self.engine.resume(link.id, now);
         } else {
+            if std::mem::take(&mut link.came) {
+                self.engine.input_waits(link.id, now, Tick(self.looked));
+            }
             let n = self.engine.receive(link.id, now, link.inbox.make_contiguous());
             link.inbox.drain(..n);
             self.now += if n > 0 { self.setup.read } else { 0 };

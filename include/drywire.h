@@ -1778,18 +1778,6 @@ enum drywire_status drywire_conn_input_commit(struct drywire_conn *conn,
                                               uint64_t now_ns,
                                               size_t n);
 
-/// Input came at `since_ns` or later, and is not read yet: look at what is wanted before reading it. A
-/// host that is told of input before it reads (epoll, kqueue) may say so, each time; what came before it
-/// last looked at its sockets was told of then, so that `since_ns` is the time of that look. Under a
-/// burden of refusals the input of whoever was refused lately then waits for `refusal_pause_ns` from
-/// when it came, however long that was after the refusal: less reads and writes.
-///
-/// Errors: `DRYWIRE_ERR_NULL`, `DRYWIRE_ERR_STATE`.
-DRYWIRE_API
-enum drywire_status drywire_conn_input_waits(struct drywire_conn *conn,
-                                             uint64_t now_ns,
-                                             uint64_t since_ns);
-
 /// The peer will send no more (a read returned 0). What it sent before is still answered.
 ///
 /// Errors: `DRYWIRE_ERR_NULL`, `DRYWIRE_ERR_STATE`.
@@ -2371,17 +2359,6 @@ uint64_t drywire_refusal_window_pauses_until(const struct drywire_refusal_window
                                              uint32_t from,
                                              uint64_t now_ns);
 
-/// Until when input that came at `since_ns` is left unread, if its connection was refused something
-/// lately, for a host that is told of input before it reads: hand it to `drywire_refusal_pause_input_waits`,
-/// and with `since_ns` as `now_ns` after a refusal to `drywire_refusal_pause_refused`. At most `length_ns`
-/// from then. `DRYWIRE_NO_DEADLINE` if it is not to wait, and for what cannot be read.
-DRYWIRE_API
-uint64_t drywire_refusal_window_waits_until(const struct drywire_refusal_window *window,
-                                            uint64_t length_ns,
-                                            uint32_t from,
-                                            uint64_t since_ns,
-                                            uint64_t now_ns);
-
 /// Makes the state of a connection without a pause: `size` is `sizeof *pause`.
 ///
 /// Errors: `DRYWIRE_ERR_NULL`, `DRYWIRE_ERR_ABI`.
@@ -2396,22 +2373,6 @@ enum drywire_status drywire_refusal_pause_init(struct drywire_refusal_pause *pau
 DRYWIRE_API
 enum drywire_status drywire_refusal_pause_refused(struct drywire_refusal_pause *pause,
                                                   uint64_t until_ns);
-
-/// Input was read outside of a pause, and nothing of it refused. After three such reads in a row the next
-/// input does not wait.
-///
-/// Errors: `DRYWIRE_ERR_NULL`, `DRYWIRE_ERR_ABI`.
-DRYWIRE_API
-enum drywire_status drywire_refusal_pause_served(struct drywire_refusal_pause *pause);
-
-/// Input came, the first that is not read, and all output is sent: if the connection was refused
-/// something lately, it is left until `until_ns`, as `drywire_refusal_window_waits_until` gave it.
-/// `DRYWIRE_NO_DEADLINE` changes nothing.
-///
-/// Errors: `DRYWIRE_ERR_NULL`, `DRYWIRE_ERR_ABI`.
-DRYWIRE_API
-enum drywire_status drywire_refusal_pause_input_waits(struct drywire_refusal_pause *pause,
-                                                      uint64_t until_ns);
 
 /// All output of the connection is sent: what comes from now on waits for the end of the pause.
 ///

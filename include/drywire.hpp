@@ -309,10 +309,6 @@ class conn {
     status commit(std::uint64_t now_ns, std::size_t n) noexcept {
         return drywire_conn_input_commit(get(), now_ns, n);
     }
-    /// Input came at `since_ns` or later and is not read yet: under a burden of refusals it may have to wait.
-    status input_waits(std::uint64_t now_ns, std::uint64_t since_ns) noexcept {
-        return drywire_conn_input_waits(get(), now_ns, since_ns);
-    }
     status eof(std::uint64_t now_ns) noexcept { return drywire_conn_eof(get(), now_ns); }
     status resume(std::uint64_t now_ns) noexcept { return drywire_conn_resume(get(), now_ns); }
 

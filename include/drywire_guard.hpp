@@ -230,11 +230,6 @@ class refusal_window {
     std::uint64_t pauses_until(std::uint32_t from, std::uint64_t now_ns) const noexcept {
         return drywire_refusal_window_pauses_until(&state_, from, now_ns);
     }
-    /// Until when input that came at `since_ns` waits, for its refusal_pause.
-    std::uint64_t waits_until(std::uint64_t length_ns, std::uint32_t from, std::uint64_t since_ns,
-                              std::uint64_t now_ns) const noexcept {
-        return drywire_refusal_window_waits_until(&state_, length_ns, from, since_ns, now_ns);
-    }
 
   private:
     drywire_refusal_window state_{};
@@ -246,10 +241,6 @@ class refusal_pause {
     refusal_pause() noexcept { (void)drywire_refusal_pause_init(&state_, sizeof state_); }
     status refused(std::uint64_t until_ns) noexcept {
         return drywire_refusal_pause_refused(&state_, until_ns);
-    }
-    status served() noexcept { return drywire_refusal_pause_served(&state_); }
-    status input_waits(std::uint64_t until_ns) noexcept {
-        return drywire_refusal_pause_input_waits(&state_, until_ns);
     }
     status drained() noexcept { return drywire_refusal_pause_drained(&state_); }
     /// DRYWIRE_REFUSAL_PAUSE_INPUT, _BOTH, or nothing is held back.

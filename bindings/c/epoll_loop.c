@@ -238,7 +238,6 @@ int loop_run(drywire_server *server, const loop_options *options) {
     struct epoll_event events[256], event = {0};
     struct sigaction action = {0};
     drywire_server_stats stats;
-    uint64_t looked = 0;
     stats.struct_size = sizeof stats;
     action.sa_handler = on_signal;
     sigaction(SIGINT, &action, NULL);
@@ -255,8 +254,6 @@ int loop_run(drywire_server *server, const loop_options *options) {
         int timeout = l.todo ? 0 : drywire_deadline_ms(deadline, loop_now_ns());
         int i, n = epoll_wait(l.epoll, events, 256, timeout);
         uint64_t now = loop_now_ns(); /* one look at the clock for the whole turn */
-        uint64_t since = looked;      /* what is reported now came after the last look */
-        looked = now;
         if (stopping == 1) {
             stopping = 2;
             close(l.listener);
@@ -269,9 +266,6 @@ int loop_run(drywire_server *server, const loop_options *options) {
                 continue;
             }
             c->ended |= (events[i].events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR)) != 0;
-            if ((events[i].events & EPOLLIN) && !c->readable && !c->ended) {
-                drywire_conn_input_waits(c->conn, now, since);
-            }
             c->readable |= c->ended || (events[i].events & EPOLLIN);
             c->writable |= (events[i].events & (EPOLLOUT | EPOLLHUP | EPOLLERR)) != 0;
             enqueue(&l, c);

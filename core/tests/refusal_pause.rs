@@ -65,11 +65,6 @@ const PAUSE: u64 = 10;
 struct Rig {
     engine: Engine<Door>,
     id: ConnId,
-    /// The host says when input came, before it reads.
-    tells: bool,
-    /// When it last looked at its socket, and whether something has come since it was empty.
-    looked: u64,
-    came: bool,
     /// Arrived, not read.
     socket: Vec<(u64, u8)>,
     /// When the oldest output came that is not written.
@@ -81,7 +76,7 @@ struct Rig {
 }
 
 impl Rig {
-    fn new(pause: u64, tells: bool) -> Self {
+    fn new(pause: u64) -> Self {
         let limits = Limits {
             refusal_pause: Duration::from_nanos(pause),
             messages_per_turn: 3,
@@ -92,9 +87,6 @@ impl Rig {
         Self {
             engine,
             id,
-            tells,
-            looked: 1,
-            came: false,
             socket: Vec::new(),
             unsent_since: None,
             now: 1,
@@ -110,10 +102,6 @@ impl Rig {
         if self.engine.deadline().is_some_and(|due| due.at <= now) {
             self.engine.tick(now);
         }
-        if core::mem::take(&mut self.came) && self.tells {
-            self.engine.input_waits(self.id, now, Tick(self.looked));
-        }
-        self.looked = self.now;
         loop {
             while self.engine.next_dirty(now).is_some() {}
             let wants = self.engine.wants(self.id);
@@ -168,7 +156,6 @@ impl Rig {
         let end = due + 3 * PAUSE + every;
         while self.now <= end {
             while left.last().is_some_and(|(at, _)| *at <= self.now) {
-                self.came |= self.socket.is_empty();
                 self.socket.extend(left.pop());
             }
             if self.now.is_multiple_of(every) {
@@ -189,8 +176,8 @@ fn script() -> impl Strategy<Value = Vec<(u64, u8)>> {
 
 proptest! {
     #[test]
-    fn it_changes_when_and_nothing_else(script in script(), every in 1u64..8, tells: bool) {
-        let [plain, paused] = [0, PAUSE].map(|pause| Rig::new(pause, tells).run(&script, every));
+    fn it_changes_when_and_nothing_else(script in script(), every in 1u64..8) {
+        let [plain, paused] = [0, PAUSE].map(|pause| Rig::new(pause).run(&script, every));
         // Not so for writes: work that ends with a refusal by chance shares its write only there.
         prop_assert!(paused.reads <= plain.reads);
         let count = |rig: &Rig, what| rig.said.iter().filter(|said| **said == what).count();
@@ -206,8 +193,8 @@ proptest! {
 
     /// An ending connection is not held: the peer's end, ours, and what is owed.
     #[test]
-    fn the_end_does_not_wait(script in script(), by_peer: bool, tells: bool) {
-        let mut rig = Rig::new(PAUSE, tells).run(&script, 3);
+    fn the_end_does_not_wait(script in script(), by_peer: bool) {
+        let mut rig = Rig::new(PAUSE).run(&script, 3);
         let now = Tick(rig.now);
         assert_eq!(rig.engine.receive(rig.id, now, b"rw"), 2);
         if by_peer {
@@ -222,9 +209,9 @@ proptest! {
     }
 
     #[test]
-    fn nobody_waits_who_is_not_refused(script in script(), every in 1u64..8, tells: bool) {
+    fn nobody_waits_who_is_not_refused(script in script(), every in 1u64..8) {
         let kept: Vec<_> = script.into_iter().filter(|(_, byte)| *byte != b'r').collect();
-        let [plain, paused] = [0, PAUSE].map(|pause| Rig::new(pause, tells).run(&kept, every));
+        let [plain, paused] = [0, PAUSE].map(|pause| Rig::new(pause).run(&kept, every));
         prop_assert_eq!((plain.reads, plain.writes, plain.said), (paused.reads, paused.writes, paused.said));
     }
 }
@@ -232,20 +219,34 @@ proptest! {
 #[test]
 fn a_flood_is_refused_with_one_read_for_each_pause() {
     let flood: Vec<_> = (0..1000).map(|_| (1, b'r')).collect();
-    let [plain, paused] = [0, PAUSE].map(|pause| Rig::new(pause, false).run(&flood, 1));
+    let [plain, paused] = [0, PAUSE].map(|pause| Rig::new(pause).run(&flood, 1));
     // The first alone, then ten at a time.
     assert_eq!((plain.reads, paused.reads), (1000, 101));
     assert_eq!((plain.writes, paused.writes), (1000, 101));
     assert_eq!(paused.said, plain.said);
 }
 
-/// One request each eight ticks: a pause of ten that begins with the refusal ends two ticks after the
-/// next one came, a pause that begins when it came takes the one behind it too.
+fn crowd(connections: usize) -> (Engine<Door>, Vec<ConnId>) {
+    let limits = Limits { refusal_pause: Duration::from_nanos(PAUSE), ..Limits::DEFAULT };
+    let mut engine = Engine::new((), limits, connections);
+    let accept = |_| engine.accept(Tick(1), &Peer::Virtual(0)).unwrap();
+    let ids = (0..connections).map(accept).collect();
+    (engine, ids)
+}
+
+/// A host stays away from its sockets while many of them are not to be read, and only then: those who
+/// were refused nothing do not wait for a few others.
 #[test]
-fn a_host_that_tells_when_input_came_reads_less() {
-    let script: Vec<_> = (0..1000).map(|_| (8, b'r')).collect();
-    let [silent, telling] = [false, true].map(|tells| Rig::new(PAUSE, tells).run(&script, 1));
-    assert!(telling.reads * 4 <= silent.reads * 3, "{} of {}", telling.reads, silent.reads);
-    assert_eq!((telling.writes, silent.writes), (telling.reads, silent.reads));
-    assert_eq!(telling.said, silent.said);
+fn a_host_gathers_while_a_quarter_of_the_connections_pause() {
+    let (mut engine, ids) = crowd(8);
+    for (refused, id) in (1..).zip(&ids[..3]) {
+        assert_eq!(engine.receive(*id, Tick(2), b"rr"), 2);
+        let gathers = engine.gathers_until(Tick(2));
+        assert_eq!(gathers, (refused >= 2).then_some(Tick(2 + PAUSE)), "{refused} of 8");
+    }
+    assert_eq!(engine.gathers_until(Tick(2 + PAUSE)), None);
+    // In the next span they are counted anew.
+    engine.tick(Tick(2 + PAUSE));
+    assert_eq!(engine.receive(ids[3], Tick(2 + PAUSE), b"r"), 1);
+    assert_eq!(engine.gathers_until(Tick(2 + PAUSE)), None);
 }

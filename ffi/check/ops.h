@@ -205,7 +205,6 @@ static void ops_conn(ops *o, unsigned op, unsigned i) {
         ops_say(o, (uint64_t)status ^ bytes);
         break;
     case 4:
-        drywire_conn_input_waits(conn, o->now, o->now / 2);
         drywire_conn_eof(conn, o->now);
         break;
     case 5:

@@ -125,12 +125,6 @@ static void ops_gates(ops *o, policies *p, int any) {
         drywire_refusal_pause_refused(&p->refusal_pause, until);
     } else {
         drywire_refusal_pause_drained(&p->refusal_pause);
-        drywire_refusal_pause_served(&p->refusal_pause);
-        until = drywire_refusal_window_waits_until(&p->refusal_window, any ? any_number(o) : 1000, ops_byte(o) & 7,
-                                                   any_number(o), o->now);
-        MUST(until > o->now);
-        ops_say(o, until);
-        drywire_refusal_pause_input_waits(&p->refusal_pause, until);
     }
     ops_decided(o, drywire_refusal_pause_poll(&p->refusal_pause, o->now, &d), &d);
     MUST(d.next_ns == drywire_refusal_pause_next_deadline(&p->refusal_pause));

@@ -253,24 +253,6 @@ pub unsafe extern "C" fn drywire_conn_input_commit(
     })
 }
 
-/// Input came at `since_ns` or later, and is not read yet: look at what is wanted before reading it. A
-/// host that is told of input before it reads (epoll, kqueue) may say so, each time; what came before it
-/// last looked at its sockets was told of then, so that `since_ns` is the time of that look. Under a
-/// burden of refusals the input of whoever was refused lately then waits for `refusal_pause_ns` from
-/// when it came, however long that was after the refusal: less reads and writes.
-///
-/// Errors: `DRYWIRE_ERR_NULL`, `DRYWIRE_ERR_STATE`.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn drywire_conn_input_waits(
-    conn: *mut drywire_conn,
-    now_ns: u64,
-    since_ns: u64,
-) -> drywire_status {
-    let since = drywire::Tick(since_ns);
-    // SAFETY: as above.
-    unsafe { act(conn, now_ns, |inner, id, now| inner.machine().input_waits(id, now, since)) }
-}
-
 /// The peer will send no more (a read returned 0). What it sent before is still answered.
 ///
 /// Errors: `DRYWIRE_ERR_NULL`, `DRYWIRE_ERR_STATE`.

@@ -79,8 +79,6 @@ struct Tenant {
 const FEED: Site = Site::new("serve.feed");
 const WORK: Site = Site::new("serve.work");
 const LOOP: Site = Site::new("serve.loop");
-/// Whether the host tells that input waits.
-const TELL: Site = Site::new("serve.tell");
 const MAIL: Site = Site::new("serve.mail");
 /// A quick job if nothing else is said, in nanoseconds, and how often it may be doubled.
 const JOB: u64 = 10_000;

@@ -188,8 +188,6 @@ pub(crate) struct EventLoop {
     pub(crate) queue: VecDeque<(usize, u32)>,
     /// Connections that had their turn and could go on at once, in order.
     pub(crate) going_on: VecDeque<(usize, u32)>,
-    /// When it last looked at its sockets: what is reported now came after it.
-    pub(crate) looked: Tick,
     /// Jobs were left when this loop's slice of time for them was over.
     pub(crate) jobs_left: bool,
     /// Until when the slices are short.
@@ -226,15 +224,13 @@ impl EventLoop {
                 match event.token() {
                     WAKE => self.inbox(now, &mut orders),
                     SIGNAL => self.signals(&mut orders),
-                    token => self.ready(now, token, event),
+                    token => self.ready(token, event),
                 }
             }
-            self.looked = now;
             self.accept(now);
             self.turns(now);
             self.timers(now);
             // Those whose pauses are over by now are served before the work, not after it.
-            self.turns(now);
             self.go_on(now);
             self.work(now);
             // Last, so that requests which came before the order are served.
@@ -268,13 +264,13 @@ impl EventLoop {
         }
     }
 
-    fn ready(&mut self, now: Tick, token: Token, event: &Event) {
+    fn ready(&mut self, token: Token, event: &Event) {
         let (service, slot) = place(token);
         if service >= SERVICES {
             if let Some(acceptor) = &mut self.acceptor {
                 acceptor.ready(LISTENER - token.0);
             }
-        } else if self.services[service].ready(slot, event, now, self.looked) {
+        } else if self.services[service].ready(slot, event) {
             self.queue.push_back((service, slot));
         }
     }
@@ -382,7 +378,7 @@ impl EventLoop {
         ours.share_buffered(&self.common);
     }
 
-    /// What is due. Whom it touches is queued.
+    /// What is due. Whom it touches goes on after those that the system reported.
     fn timers(&mut self, now: Tick) {
         let mut due = Vec::new();
         for (index, service) in self.services.iter_mut().enumerate() {
@@ -399,7 +395,7 @@ impl EventLoop {
                 }
             }
             service.machine.tick(now);
-            service.touched(now, |slot| self.queue.push_back((index, slot)));
+            service.touched(now, |slot| self.going_on.push_back((index, slot)));
         }
     }
 
@@ -430,7 +426,7 @@ impl EventLoop {
 
     /// Does jobs on this thread, service by service in turn, for a slice of time that begins now,
     /// however long the turns before took, and ends early if something is due or after a job that went
-    /// ahead.
+    /// ahead. It is longer while what comes gathers in the sockets of all services.
     fn jobs(&mut self, mut now: Tick) {
         let (mut until, mut ahead) = (Tick::MAX, false);
         self.jobs_left = true;
@@ -446,7 +442,9 @@ impl EventLoop {
                 self.jobs_left = true;
             }
             if until == Tick::MAX {
-                until = now + if now < self.short_until { SHORT_SLICE } else { SLICE };
+                let gathers = self.services.iter().map(|s| s.machine.gathers_until(now));
+                let slice = if now < self.short_until { SHORT_SLICE } else { SLICE };
+                until = gathers.min().flatten().unwrap_or(now).max(now + slice);
             }
             if ahead {
                 self.short_until = now + LATELY;

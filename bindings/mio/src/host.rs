@@ -284,7 +284,6 @@ impl Server {
                     index,
                     queue: VecDeque::new(),
                     going_on: VecDeque::new(),
-                    looked: Tick::ZERO,
                     jobs_left: false,
                     short_until: Tick::ZERO,
                     drain: Drain::new(),

@@ -134,23 +134,13 @@ impl Service {
         common.tell(|| Event::TurnedAway { service: self.index });
     }
 
-    /// The system reported something that happened at `since` or later. True if the connection is to be
-    /// queued.
-    pub(crate) fn ready(
-        &mut self,
-        slot: u32,
-        event: &mio::event::Event,
-        now: Tick,
-        since: Tick,
-    ) -> bool {
+    /// The system reported something. True if the connection is to be queued.
+    pub(crate) fn ready(&mut self, slot: u32, event: &mio::event::Event) -> bool {
         let Some(link) = self.links.get_mut(slot as usize).and_then(Option::as_mut) else {
             return false;
         };
         let broken = event.is_error() || event.is_write_closed();
         let greedy = broken || event.is_read_closed() || event.is_priority();
-        if event.is_readable() && !link.readable {
-            self.machine.input_waits(link.id, now, since);
-        }
         link.readable |= greedy || event.is_readable();
         link.greedy |= greedy;
         link.writable |= broken || event.is_writable();

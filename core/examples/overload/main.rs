@@ -122,7 +122,7 @@ fn sweep() -> (Picture, Picture, String) {
 /// What system calls do to refusing, and what is gained by a pause.
 fn pause() -> Picture {
     let line = |pause: u64| -> Vec<(f64, f64)> {
-        let setup = Setup::on_sockets(Duration::from_micros(pause));
+        let setup = Setup::on_sockets(Duration::from_millis(pause));
         let figures = |x: f64| setup.run(&Load::open(x, SECONDS)).figures(S, SECONDS * S);
         SOCKET_LOADS.map(|x| (x, figures(x).goodput * 100.0)).to_vec()
     };
@@ -133,8 +133,8 @@ fn pause() -> Picture {
         y: Axis::linear("share of the capacity, %", &[0.0, 25.0, 50.0, 75.0, 100.0]),
         lines: vec![
             Line::dashed("ceiling, if refusals came gathered", SOCKET_LOADS.map(ceiling).to_vec()),
-            Line::new("a pause of 3.5 ms after a refusal", 0, line(3500)),
-            Line::new("2 ms", 1, line(2000)),
+            Line::new("a pause of 4 ms after a refusal", 0, line(4)),
+            Line::new("2 ms", 1, line(2)),
             Line::new("none", 3, line(0)),
         ],
     }

@@ -178,14 +178,6 @@ impl<S: Session> Conn<S> {
         n
     }
 
-    /// Input came at `since` or later, and is not read yet. Whether it is to be read, `wants` says.
-    pub fn input_waits(&mut self, now: Tick, world: &World<S>, since: Tick) {
-        // Output that waits already has its own end of the pause.
-        if self.phase == Phase::Open && self.out.is_empty() {
-            self.pause.input_waits(world.input_waits_until(now, since));
-        }
-    }
-
     /// The peer will send no more (end of file). What was received before is still answered.
     pub fn end_of_input(&mut self, now: Tick, world: &mut World<S>) {
         if !self.ended {
@@ -393,12 +385,16 @@ impl<S: Session> Conn<S> {
         let mut cx = Cx::new(now, self.id, self.taken_at, &mut self.out, world);
         let bytes = input.unwrap_or(&self.carry);
         let taken = session.on_input(&mut cx, bytes);
-        let refused = cx.refused;
-        if refused > 0 {
-            let end = world.refused(now, refused);
+        if cx.refused > 0 {
+            let (refused, limits) = (cx.refused, world.limits);
+            // Output held back by us is not to look like a peer that takes none.
+            let length = limits.refusal_pause.min(limits.output.no_progress / 2);
+            let from = limits.refusal_pause_from;
+            let end = world.refusals.refused(length, from, refused, now);
+            if let Some(end) = end.filter(|_| !self.pause.holds_input()) {
+                world.pausing.began(end);
+            }
             self.pause.refused(end);
-        } else {
-            self.pause.served();
         }
         let taken = taken.and_then(|taken| check(taken, len, &world.limits));
         match taken {

@@ -118,9 +118,8 @@ pub struct Limits {
     pub total: usize,
     /// Messages served in one turn before the other connections get theirs. Default 128.
     pub messages_per_turn: u32,
-    /// How long input is at most left unread on a connection of which a request was refused lately
-    /// ([`Cx::refused`]), see [`RefusalPause`](crate::guard::RefusalPause) and
-    /// [`Engine::input_waits`](crate::engine::Engine::input_waits). Default zero: off.
+    /// How long a connection is at most not read after a request of it was refused
+    /// ([`Cx::refused`]), see [`RefusalPause`](crate::guard::RefusalPause). Default zero: off.
     pub refusal_pause: Duration,
     /// How many requests of all connections have to be refused within such a time for it. Choose
     /// it so that reading and answering each of them alone takes a few percent of the time.
@@ -164,12 +163,6 @@ impl Limits {
         linger: Duration::from_secs(1),
         linger_bytes: 256 << 10,
     };
-
-    /// How long a pause after a refusal is, and from how many refusals on there is one.
-    pub(crate) fn pause(&self) -> (Duration, u32) {
-        // Output held back by us is not to look like a peer that takes none.
-        (self.refusal_pause.min(self.output.no_progress / 2), self.refusal_pause_from)
-    }
 }
 
 impl Default for Limits {

@@ -20,6 +20,20 @@ pub(super) struct Waiting<S: Session> {
     pub(super) ahead: bool,
 }
 
+/// Connections that pause as they were refused something, all until the same time.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Pausing {
+    until: Tick,
+    count: usize,
+}
+
+impl Pausing {
+    pub(crate) fn began(&mut self, until: Tick) {
+        let count = if self.until == until { self.count } else { 0 };
+        *self = Self { until, count: count + 1 };
+    }
+}
+
 impl<S: Session> Engine<S> {
     /// The next job to run, oldest first, those of [`Cx::spawn_ahead`] before the others; ask when a
     /// worker is free for it. Jobs that their session takes back ([`Session::on_start`]) and those of
@@ -51,6 +65,22 @@ impl<S: Session> Engine<S> {
         if self.conn(id.conn).is_some() {
             self.mark_dirty(id.conn.slot);
         }
+    }
+
+    /// Under a burden of refusals, if at least a quarter of the connections pause: when their pauses
+    /// end, see [`Limits::refusal_pause`]. Until then few are to be read, and a host that does
+    /// jobs on the thread of its sockets better stays with them. `None`: it looks after its sockets
+    /// as often as ever, for those who were not refused.
+    ///
+    /// [`Limits::refusal_pause`]: crate::conn::Limits::refusal_pause
+    #[must_use]
+    pub fn gathers_until(&self, now: Tick) -> Option<Tick> {
+        let end = self.world.refusals.pauses_until(self.world.limits.refusal_pause_from, now)?;
+        let Pausing { until, count } = self.world.pausing;
+        let open = self.slots.len() - self.free.len();
+        // With a half, goodput at six times the capacity is below nine tenths of the ceiling
+        // (`core/tests/overload`); the fewer it takes, the more of the others wait for them.
+        (until == end && 4 * count >= open).then_some(end)
     }
 }
 

@@ -21,7 +21,6 @@ pub trait Machine {
     fn room<'b>(&self, id: ConnId, scratch: &'b mut Scratch) -> &'b mut [u8];
     fn ingest(&mut self, id: ConnId, now: Tick, scratch: &Scratch, n: usize);
     fn receive(&mut self, id: ConnId, now: Tick, bytes: &[u8]) -> usize;
-    fn input_waits(&mut self, id: ConnId, now: Tick, since: Tick);
     fn end_of_input(&mut self, id: ConnId, now: Tick);
     fn resume(&mut self, id: ConnId, now: Tick);
     fn sent(&mut self, id: ConnId, now: Tick, n: usize);
@@ -51,6 +50,7 @@ pub trait Machine {
     fn buffered(&self) -> usize;
     fn set_buffered_elsewhere(&mut self, bytes: usize);
     fn reads_stopped(&self) -> bool;
+    fn gathers_until(&self, now: Tick) -> Option<Tick>;
     fn footprint(&self) -> usize;
     fn footprint_of(&self, id: ConnId) -> usize;
     fn limits(&self) -> &Limits;
@@ -127,9 +127,6 @@ impl<S: Session> Machine for Engine<S> {
     }
     fn receive(&mut self, id: ConnId, now: Tick, bytes: &[u8]) -> usize {
         self.receive(id, now, bytes)
-    }
-    fn input_waits(&mut self, id: ConnId, now: Tick, since: Tick) {
-        self.input_waits(id, now, since);
     }
     fn end_of_input(&mut self, id: ConnId, now: Tick) {
         self.end_of_input(id, now);
@@ -212,6 +209,9 @@ impl<S: Session> Machine for Engine<S> {
     }
     fn reads_stopped(&self) -> bool {
         self.reads_stopped()
+    }
+    fn gathers_until(&self, now: Tick) -> Option<Tick> {
+        self.gathers_until(now)
     }
     fn footprint(&self) -> usize {
         self.footprint()

@@ -20,7 +20,7 @@ mod mail;
 mod shards;
 
 pub use held::Held;
-pub(crate) use jobs::Jobs;
+pub(crate) use jobs::{Jobs, Pausing};
 pub use machine::{Done, Machine, Work};
 pub use mail::Letter;
 pub(crate) use mail::Queues;
@@ -66,8 +66,8 @@ pub struct World<S: Session> {
     pub(crate) held: Held,
     /// What was refused lately.
     pub(crate) refusals: RefusalWindow,
-    /// The host tells when input comes, before it reads.
-    told_of_input: bool,
+    /// Who pauses for it.
+    pub(crate) pausing: Pausing,
     /// Memory of drained outboxes, for the next connection that answers.
     spare: Vec<Vec<u8>>,
 }
@@ -87,7 +87,7 @@ impl<S: Session> World<S> {
             jobs: Jobs::default(),
             held: Held::default(),
             refusals: RefusalWindow::new(),
-            told_of_input: false,
+            pausing: Pausing::default(),
             spare: Vec::new(),
         }
     }
@@ -96,19 +96,6 @@ impl<S: Session> World<S> {
     #[inline]
     pub(crate) const fn marks(&self) -> Band {
         self.held.marks(&self.limits)
-    }
-
-    /// So many requests of one connection were refused: when its pause ends, if there is one.
-    pub(crate) fn refused(&mut self, now: Tick, requests: u32) -> Option<Tick> {
-        let (length, from) = self.limits.pause();
-        let end = self.refusals.refused(length, from, requests, now);
-        if self.told_of_input { self.input_waits_until(now, now) } else { end }
-    }
-
-    /// Until when input waits that came at `since` on a connection that was refused something.
-    pub(crate) fn input_waits_until(&self, now: Tick, since: Tick) -> Option<Tick> {
-        let (length, from) = self.limits.pause();
-        self.refusals.waits_until(length, from, since, now)
     }
 
     #[inline]
@@ -225,18 +212,6 @@ impl<S: Session> Engine<S> {
     /// See [`Conn::receive`].
     pub fn receive(&mut self, id: ConnId, now: Tick, bytes: &[u8]) -> usize {
         self.with(id, now, |conn, world| conn.receive(now, world, bytes)).unwrap_or(0)
-    }
-
-    /// Input came on a connection at `since` or later, and is not read yet: look at its wants before
-    /// reading it. Hosts that learn of input before they read it say so each time; others never do.
-    /// Under a burden of refusals it tells [`Limits::refusal_pause`] from when on to wait.
-    ///
-    /// [`Limits::refusal_pause`]: crate::conn::Limits::refusal_pause
-    pub fn input_waits(&mut self, id: ConnId, now: Tick, since: Tick) {
-        self.world.told_of_input = true;
-        if self.world.input_waits_until(now, since).is_some() {
-            self.with(id, now, |conn, world| conn.input_waits(now, world, since));
-        }
     }
 
     /// See [`Conn::end_of_input`].
@@ -366,14 +341,13 @@ impl<S: Session> Engine<S> {
         [conns, S::upkeep_due(&self.world.shared)].into_iter().flatten().min()
     }
 
-    /// Appends the connections whose deadlines a [`Engine::tick`] at `now` finds due, but for the ends
-    /// of pauses after refusals. Whatever
+    /// Appends the connections whose deadlines a [`Engine::tick`] at `now` finds due. Whatever
     /// waits in their sockets is to be brought first: a loop that was away would otherwise blame
     /// a peer for a silence in which it was only not listened to.
     pub fn due(&self, now: Tick, ids: &mut Vec<ConnId>) {
         for &(_, slot) in self.timers.range(..=(now, u32::MAX)) {
             let s = &self.slots[slot as usize];
-            let deadline = s.conn.as_ref().and_then(|conn| conn.silence(&self.world.limits));
+            let deadline = s.conn.as_ref().and_then(|conn| conn.deadline(&self.world.limits));
             if deadline.is_some_and(|due| due.at <= now) {
                 ids.push(ConnId { slot, generation: s.generation });
             }

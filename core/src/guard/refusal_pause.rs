@@ -9,14 +9,8 @@
 //! Only where refusing is a burden: [`RefusalWindow`] counts what is refused on all connections in
 //! spans as long as a pause, and says that there is one only if it was `from` or more in this span
 //! or the one before. A refusal among few is told and forgotten; a server that keeps up never
-//! waits.
-//!
-//! When a pause ends depends on what its host knows. One that learns of input by reading it has all
-//! pauses end with their span, so that all who were refused are served in one go. One that is told of
-//! input before it reads (epoll, kqueue) passes that on, and the input of whoever was refused
-//! lately waits from when it came, however long that was after the refusal: as many reads less as there
-//! are pauses in which nothing comes. These ends are on a grid of an eighth of a pause, so that they
-//! too come together.
+//! waits. All pauses end with their span, so that all who were refused are served in one go, and
+//! the work between is not interrupted.
 //!
 //! The refusal itself is written before the pause is a pause for output, so are those in it of
 //! what had been read already, and these do not prolong it. So a request waits
@@ -53,14 +47,6 @@
 
 use crate::tick::Tick;
 use core::time::Duration;
-
-/// Into how many parts a pause is cut: pauses that begin at any time end at the bounds of these.
-const GRID: u64 = 8;
-/// So many reads in a row of which nothing was refused, and the next input is read at once. With one
-/// it would be so after each moment in which the queue is short, at three times the capacity in
-/// every fourth read; with two goodput is lower by a hundredth, with five it is not higher
-/// (`core/tests/overload`).
-const SERVED: u8 = 3;
 
 /// What is refused on all connections together, in spans as long as a pause: 16 bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -113,34 +99,7 @@ impl RefusalWindow {
         self.pauses_until(from, now)
     }
 
-    /// Until when input that came at `since` is left unread, if its connection was refused something
-    /// lately: at most `length` from then, by less than an eighth of it sooner. `since` is now for
-    /// what is still to come after a refusal. `None`: it is read at once, because there is no burden,
-    /// or because it has waited for so long.
-    #[inline]
-    #[must_use]
-    pub fn waits_until(&self, length: Duration, from: u32, since: Tick, now: Tick) -> Option<Tick> {
-        // The span may be over, and nobody refused yet in the next one.
-        let (spans, lately) = if now < self.end {
-            (self.end, self.count.max(self.before))
-        } else {
-            (self.end + length, self.count)
-        };
-        if lately < from || now >= spans || spans == Tick::MAX {
-            return None;
-        }
-        let (Tick(end), Tick(last)) = (self.end, since.min(now) + length);
-        // The end of the span is on the grid.
-        let step = ((Tick::ZERO + length).0 / GRID).max(1);
-        let at = match last.checked_sub(end) {
-            Some(after) => end + after / step * step,
-            None => end.saturating_sub((end - last).div_ceil(step).saturating_mul(step)),
-        };
-        (at > now.0).then_some(Tick(at))
-    }
-
-    /// When the pause of whoever would be refused now ends, if it ends with the span; `None` if there
-    /// would be none.
+    /// When the pause of whoever would be refused now ends; `None` if there would be none.
     #[inline]
     #[must_use]
     pub fn pauses_until(&self, from: u32, now: Tick) -> Option<Tick> {
@@ -156,10 +115,6 @@ pub struct RefusalPause {
     until: Tick,
     /// What was there to be sent when it began is sent.
     drained: bool,
-    /// Something was refused under a burden, less than [`SERVED`] reads ago: how many are missing.
-    lately: u8,
-    /// Input waits for the end of it.
-    input: bool,
 }
 
 impl Default for RefusalPause {
@@ -172,7 +127,7 @@ impl RefusalPause {
     /// No pause.
     #[must_use]
     pub const fn new() -> Self {
-        Self { until: Tick::MAX, drained: false, lately: 0, input: false }
+        Self { until: Tick::MAX, drained: false }
     }
 
     /// A request was refused: a pause until `end` begins, unless there is one already or
@@ -184,31 +139,8 @@ impl RefusalPause {
         if let Some(end) = end
             && !self.holds_input()
         {
-            (self.until, self.lately, self.input) = (end, SERVED, false);
+            self.until = end;
         }
-    }
-
-    /// Input was read outside of a pause, and nothing of it refused. After three such reads in a row
-    /// the next does not wait.
-    #[inline]
-    pub const fn served(&mut self) {
-        if !self.holds_input() {
-            self.lately = self.lately.saturating_sub(1);
-        }
-    }
-
-    /// Input came, and all output is sent. If something was refused lately, it is left unread until
-    /// `end`, as [`RefusalWindow::waits_until`] said; a pause that goes on longer is not cut
-    /// short. For the first input that waits.
-    #[inline]
-    pub fn input_waits(&mut self, end: Option<Tick>) {
-        let Some(end) = end.filter(|_| self.lately > 0 && !self.input) else { return };
-        if self.holds_input() {
-            self.until = self.until.max(end);
-        } else {
-            (self.until, self.drained) = (end, true);
-        }
-        self.input = true;
     }
 
     /// All output is sent: what comes from now on waits for the end of the pause.
@@ -221,7 +153,7 @@ impl RefusalPause {
     #[inline]
     pub fn poll(&mut self, now: Tick) {
         if self.until <= now {
-            (self.until, self.input) = (Tick::MAX, false);
+            self.until = Tick::MAX;
         }
     }
 
@@ -262,15 +194,13 @@ impl From<[u64; 2]> for RefusalWindow {
 
 impl From<RefusalPause> for [u64; 2] {
     fn from(state: RefusalPause) -> Self {
-        let flags = u64::from(state.drained) | u64::from(state.input) << 1;
-        [state.until.0, flags | u64::from(state.lately) << 2]
+        [state.until.0, u64::from(state.drained)]
     }
 }
 
 impl From<[u64; 2]> for RefusalPause {
     fn from(words: [u64; 2]) -> Self {
-        let [until, flags] = words;
-        let lately = (flags >> 2 & 3) as u8;
-        Self { until: Tick(until), drained: flags & 1 == 1, input: flags & 2 == 2, lately }
+        let [until, drained] = words;
+        Self { until: Tick(until), drained: drained & 1 == 1 }
     }
 }

@@ -9,67 +9,31 @@ use proptest::prelude::*;
 #[derive(Clone, Copy, Debug)]
 enum Op {
     Refused,
-    /// Input was read, and nothing of it refused.
-    Served,
     Drained,
-    /// Input came.
-    Input,
     Nothing,
 }
 
 fn ops() -> impl Strategy<Value = Vec<Op>> {
-    let op = prop_oneof![
-        4 => Just(Op::Refused),
-        1 => Just(Op::Served),
-        4 => Just(Op::Drained),
-        4 => Just(Op::Input),
-        12 => Just(Op::Nothing),
-    ];
+    let op = prop_oneof![1 => Just(Op::Refused), 1 => Just(Op::Drained), 4 => Just(Op::Nothing)];
     prop::collection::vec(op, 0..200)
 }
 
-/// After an op.
-#[derive(Debug, PartialEq, Eq)]
-struct Held {
-    input: bool,
-    output: bool,
-    /// For how long input has been there unread.
-    unread: Option<u64>,
-}
-
-/// One op each tick from `start` on.
-fn run(length: u64, from: u32, ops: &[Op], start: u64, polling: Polling) -> Vec<Held> {
+/// One op each tick from `start` on; whether input and output are held after it.
+fn run(length: u64, from: u32, ops: &[Op], start: u64, polling: Polling) -> Vec<(bool, bool)> {
     let mut window = RefusalWindow::new();
     let mut pause = RefusalPause::new();
-    let (mut sent, mut came) = (true, None);
     let step = |(at, op): (u64, &Op)| {
         let now = Tick(start + at);
         if polling.is_due(now, pause.deadline()) {
             pause.poll(now);
         }
-        came = came.filter(|_| pause.holds_input());
         match op {
-            Op::Refused => {
-                pause.refused(window.refused(ns(length), from, 1, now));
-                sent = false;
-            }
-            Op::Served => pause.served(),
-            Op::Drained => {
-                pause.drained();
-                sent = true;
-            }
-            Op::Input if came.is_none() => {
-                if sent {
-                    pause.input_waits(window.waits_until(ns(length), from, now, now));
-                }
-                came = Some(at);
-            }
-            Op::Input | Op::Nothing => {}
+            Op::Refused => pause.refused(window.refused(ns(length), from, 1, now)),
+            Op::Drained => pause.drained(),
+            Op::Nothing => {}
         }
-        came = came.filter(|_| pause.holds_input());
         assert!(pause.deadline().is_none_or(|at| at > now), "no spinning");
-        let unread = came.map(|came| at - came);
-        Held { input: pause.holds_input(), output: pause.holds_output(), unread }
+        (pause.holds_input(), pause.holds_output())
     };
     (0..).zip(ops).map(step).collect()
 }
@@ -153,52 +117,21 @@ proptest! {
         }
     }
 
-    /// Whoever is held was refused, or has input waiting, for less than a pause; output is held only
-    /// once the refusal and what was before it is sent.
+    /// Whoever is held was refused less than a pause ago; output is held only once the refusal and
+    /// what was before it is sent.
     #[test]
     fn only_the_refused_wait_and_not_for_long(length in 0u64..20, from in 0u32..6, ops in ops()) {
-        let (mut refused, mut sent) = (None, true);
+        let mut refused = None;
         let held = run(length, from, &ops, 1, Polling::AtDeadlines);
-        for ((at, op), Held { input, output, unread }) in (0..).zip(&ops).zip(held) {
-            match op {
-                Op::Refused => (refused, sent) = (Some(at), false),
-                Op::Drained => sent = true,
-                Op::Served | Op::Input | Op::Nothing => {}
+        for (at, (op, (input, output))) in ops.iter().zip(held).enumerate() {
+            if matches!(op, Op::Refused) {
+                refused = Some(at);
             }
-            let since_refused = refused.map(|refused: u64| at - refused);
-            prop_assert!(!input || unread.or(since_refused) < Some(length), "{at}: held too long");
-            prop_assert!(!input || refused.is_some(), "{at}: nobody waits who was not refused");
-            prop_assert_eq!(output, input && sent, "{}", at);
+            let since = refused.map_or(&[][..], |refused| &ops[refused..=at]);
+            prop_assert!(!input || since.len() as u64 <= length, "{}", at);
+            let last = since.iter().rev().find(|op| !matches!(op, Op::Nothing));
+            prop_assert_eq!(output, input && matches!(last, Some(Op::Drained)), "{}", at);
         }
-    }
-
-    /// What came is left for a pause, less an eighth at most, to a bound that all share.
-    #[test]
-    fn input_waits_from_when_it_came(
-        length in 1u64..1 << 40, requests in 1u32..5, gap in 0u64..1 << 40, age in 0u64..1 << 41
-    ) {
-        let mut window = RefusalWindow::new();
-        let first = Tick(1 << 42);
-        let end = window.refused(ns(length), 3, requests, first).map(|end| end.0);
-        let now = first.0 + gap % (2 * length);
-        let step = (length / 8).max(1);
-        let last = now - age + length;
-        match window.waits_until(ns(length), 3, Tick(now - age), Tick(now)) {
-            Some(Tick(at)) => {
-                prop_assert!(now < at && at <= last && last - at < step, "{at} for {last}");
-                prop_assert_eq!(at.abs_diff(end.expect("a burden")) % step, 0);
-            }
-            None => prop_assert!(requests < 3 || last < now + step, "it is to wait"),
-        }
-        let served = {
-            let mut pause = RefusalPause::new();
-            pause.refused(end.map(Tick));
-            pause.poll(Tick(first.0 + length));
-            (0..3).for_each(|_| pause.served());
-            pause.input_waits(Some(Tick(first.0 + 2 * length)));
-            pause
-        };
-        prop_assert!(!served.holds_input(), "who was served since is read at once");
     }
 
     /// A lone refusal is followed by none.

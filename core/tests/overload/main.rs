@@ -14,8 +14,6 @@ use std::time::Duration;
 
 const UNBOUNDED: Policy = Policy::Count(usize::MAX);
 const LOADS: [f64; 9] = [0.5, 0.8, 0.95, 1.0, 1.2, 2.0, 4.0, 6.0, 10.0];
-/// That of `drywire serve`.
-const PAUSE: Duration = Duration::from_micros(3500);
 
 fn guard(deadline: u64) -> Policy {
     Policy::Guard(AdmitConfig::for_deadline(Duration::from_nanos(deadline)))
@@ -69,10 +67,10 @@ fn closed_loop_goodput_is_near_the_ceiling_at_every_load() {
 #[test]
 fn lone_refusals_are_gathered() {
     for x in LOADS.into_iter().filter(|x| *x <= 6.0).chain([3.0, 5.0]) {
-        let report = Setup::on_sockets(PAUSE).run(&Load::open(x, 3));
+        let report = Setup::on_sockets(Duration::from_millis(4)).run(&Load::open(x, 3));
         let f = report.figures(S, 3 * S);
         assert!(f.goodput >= 0.9 * f.ceiling && f.late <= 0.001, "{x}: {f:?}");
-        assert!(f.p99 <= 20.0 && f.refusal_p99 <= 4.0, "{x}: {f:?}");
+        assert!(f.p99 <= 20.0 && f.refusal_p99 <= 5.0, "{x}: {f:?}");
         assert!(x > 1.0 || f.refusal_p99 <= 1.0, "few are refused, and at once: {x}: {f:?}");
     }
     let f = Setup::on_sockets(Duration::ZERO).run(&Load::open(5.0, 3)).figures(S, 3 * S);
@@ -83,9 +81,10 @@ fn lone_refusals_are_gathered() {
 /// until they are read again, so that it is not taken for one that does not stand.
 #[test]
 fn pauses_that_fall_into_step_do_not_empty_the_queue() {
+    let pause = Duration::from_millis(4);
     for x in [2.0, 3.0, 5.0] {
         let away = Some((100 * MS, 6 * MS));
-        let report = Setup { away, ..Setup::on_sockets(PAUSE) }.run(&Load::open(x, 3));
+        let report = Setup { away, ..Setup::on_sockets(pause) }.run(&Load::open(x, 3));
         let f = report.figures(S, 3 * S);
         // Of the time that the core was there.
         assert!(f.goodput >= 0.94 * 0.88 * f.ceiling && f.late <= 0.001, "{x}: {f:?}");
@@ -99,7 +98,7 @@ fn pauses_that_fall_into_step_do_not_empty_the_queue() {
 fn a_gap_in_an_overload_is_no_calm() {
     for x in [1.5, 2.0, 3.0, 5.0] {
         let clients_away = Some((100 * MS, 4 * MS));
-        let setup = Setup { clients_away, ..Setup::on_sockets(PAUSE) };
+        let setup = Setup { clients_away, ..Setup::on_sockets(Duration::from_millis(4)) };
         let f = setup.run(&Load::open(x, 3)).figures(S, 3 * S);
         assert!(f.goodput >= 0.9 * f.ceiling && f.late == 0.0, "{x}: {f:?}");
         assert!(f.p99 <= 20.0 && f.refusal_p99 <= 5.0, "{x}: {f:?}");

@@ -103,24 +103,6 @@ pub unsafe extern "C" fn drywire_refusal_window_pauses_until(
         .unwrap_or(DRYWIRE_NO_DEADLINE)
 }
 
-/// Until when input that came at `since_ns` is left unread, if its connection was refused something
-/// lately, for a host that is told of input before it reads: hand it to `drywire_refusal_pause_input_waits`,
-/// and with `since_ns` as `now_ns` after a refusal to `drywire_refusal_pause_refused`. At most `length_ns`
-/// from then. `DRYWIRE_NO_DEADLINE` if it is not to wait, and for what cannot be read.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn drywire_refusal_window_waits_until(
-    window: *const drywire_refusal_window,
-    length_ns: u64,
-    from: u32,
-    since_ns: u64,
-    now_ns: u64,
-) -> u64 {
-    let (length, since, now) = (span(length_ns), Tick(since_ns), Tick(now_ns));
-    // SAFETY: as above.
-    unsafe { look(window, |window| Ok(or_never(window.waits_until(length, from, since, now)))) }
-        .unwrap_or(DRYWIRE_NO_DEADLINE)
-}
-
 /// Makes the state of a connection without a pause: `size` is `sizeof *pause`.
 ///
 /// Errors: `DRYWIRE_ERR_NULL`, `DRYWIRE_ERR_ABI`.
@@ -144,32 +126,6 @@ pub unsafe extern "C" fn drywire_refusal_pause_refused(
 ) -> drywire_status {
     // SAFETY: as above.
     unsafe { tell(pause, |pause| pause.refused(moment(until_ns))) }
-}
-
-/// Input was read outside of a pause, and nothing of it refused. After three such reads in a row the next
-/// input does not wait.
-///
-/// Errors: `DRYWIRE_ERR_NULL`, `DRYWIRE_ERR_ABI`.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn drywire_refusal_pause_served(
-    pause: *mut drywire_refusal_pause,
-) -> drywire_status {
-    // SAFETY: as above.
-    unsafe { tell(pause, RefusalPause::served) }
-}
-
-/// Input came, the first that is not read, and all output is sent: if the connection was refused
-/// something lately, it is left until `until_ns`, as `drywire_refusal_window_waits_until` gave it.
-/// `DRYWIRE_NO_DEADLINE` changes nothing.
-///
-/// Errors: `DRYWIRE_ERR_NULL`, `DRYWIRE_ERR_ABI`.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn drywire_refusal_pause_input_waits(
-    pause: *mut drywire_refusal_pause,
-    until_ns: u64,
-) -> drywire_status {
-    // SAFETY: as above.
-    unsafe { tell(pause, |pause| pause.input_waits(moment(until_ns))) }
 }
 
 /// All output of the connection is sent: what comes from now on waits for the end of the pause.

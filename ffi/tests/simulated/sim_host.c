@@ -309,12 +309,6 @@ void sim_host_event(sim_host *host, const sim_io *io, uint32_t what, uint32_t li
     case SIM_DRAIN:
         drywire_server_drain(host->server, io->now_ns);
         break;
-    case SIM_READABLE:
-        if (l != NULL) {
-            drywire_conn_input_waits(l->conn, io->now_ns, io->now_ns);
-        }
-        pump(host, io, link);
-        break;
     default:
         pump(host, io, link);
     }

@@ -145,10 +145,6 @@ impl<M: Machine> Machine for Flawed<M> {
         if taken == bytes.len() { whole } else { taken }
     }
 
-    fn input_waits(&mut self, id: ConnId, now: Tick, since: Tick) {
-        self.inner.input_waits(id, now, since);
-    }
-
     fn end_of_input(&mut self, id: ConnId, now: Tick) {
         if self.is(Flaw::EndIsTheEnd) {
             self.inner.abort(id, now, CloseReason::PeerDone);
@@ -326,6 +322,10 @@ impl<M: Machine> Machine for Flawed<M> {
 
     fn reads_stopped(&self) -> bool {
         self.inner.reads_stopped()
+    }
+
+    fn gathers_until(&self, now: Tick) -> Option<Tick> {
+        self.inner.gathers_until(now)
     }
 
     fn footprint(&self) -> usize {

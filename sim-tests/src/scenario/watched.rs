@@ -112,11 +112,6 @@ impl Machine for Watched {
         taken
     }
 
-    fn input_waits(&mut self, id: ConnId, now: Tick, since: Tick) {
-        self.inner.input_waits(id, now, since);
-        self.look(id, now);
-    }
-
     fn end_of_input(&mut self, id: ConnId, now: Tick) {
         self.inner.end_of_input(id, now);
         self.look(id, now);
@@ -196,6 +191,10 @@ impl Machine for Watched {
 
     fn deadline(&self) -> Option<Deadline> {
         self.inner.deadline()
+    }
+
+    fn gathers_until(&self, now: Tick) -> Option<Tick> {
+        self.inner.gathers_until(now)
     }
 
     fn due(&self, now: Tick, ids: &mut Vec<ConnId>) {

@@ -1,6 +1,6 @@
 //! The host loop as a node: what it does when something happens.
 
-use super::{LETTERS, LOOP, RESULTS, Serve, TELL, Tenant};
+use super::{LETTERS, LOOP, RESULTS, Serve, Tenant};
 use crate::io::Io;
 use crate::net::LinkId;
 use crate::node::{Ending, Memory, Node};
@@ -51,14 +51,6 @@ impl<M: Machine> Node for Serve<M> {
     }
 
     fn readable(&mut self, io: &mut Io<'_>, link: LinkId) {
-        // Hosts may say so, or not.
-        let key = io.key(link);
-        if io.below(TELL, key, 2) == 1
-            && let Some(t) = self.tenant(link)
-        {
-            let (at, id) = (t.at, t.id);
-            self.machines[at].input_waits(id, io.now(), io.now());
-        }
         self.pump(io, link);
         self.after(io);
     }

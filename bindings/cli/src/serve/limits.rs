@@ -25,7 +25,7 @@ pub(super) struct Options {
     /// While many requests are refused because there is too much to do, those whose requests were
     /// are served again after this: requests and answers gather, and refusing many at once is
     /// cheap. At most an eighth of --sudoku-deadline for sudoku; 0 is off
-    #[arg(long, value_name = "TIME", default_value = "3500us", value_parser = pause)]
+    #[arg(long, value_name = "TIME", default_value = "4ms", value_parser = pause)]
     refusal_pause: Duration,
     /// Many are so many requests refused within a --refusal-pause, on all connections of a service
     /// and a thread; below that a refusal is followed by no pause

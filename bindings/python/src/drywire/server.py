@@ -141,10 +141,6 @@ class Connection:
         """The first `n` bytes of the output were sent."""
         check(lib.drywire_conn_output_consume(self._conn, now_ns, n))
 
-    def input_waits(self, now_ns: int, since_ns: int) -> None:
-        """Input came at `since_ns` or later and is not read yet: look at `wants` before reading it."""
-        check(lib.drywire_conn_input_waits(self._conn, now_ns, since_ns))
-
     def eof(self, now_ns: int) -> None:
         """The peer will send no more."""
         check(lib.drywire_conn_eof(self._conn, now_ns))

@@ -30,23 +30,13 @@ impl<S: Session> Conn<S> {
     /// When [`Conn::tick`] is due next, and why.
     #[must_use]
     pub fn deadline(&self, limits: &Limits) -> Option<Deadline> {
-        let pause = match self.phase {
-            Phase::Open => self.pause.deadline().map(|at| Deadline { at, why: "refusal" }),
-            _ => None,
-        };
-        [self.silence(limits), pause].into_iter().flatten().min()
-    }
-
-    /// When a tick is due that is about what the peer, or the session, has not done by then: what
-    /// waits in the socket is to be read before.
-    #[must_use]
-    pub fn silence(&self, limits: &Limits) -> Option<Deadline> {
         match self.phase {
             Phase::Open => {
                 let own = self.session.as_ref().and_then(S::deadline);
                 let slow = self.gate.deadline(&limits.output, self.out.len());
                 let slow = slow.map(|at| Deadline { at, why: "slow reader" });
-                let all = [own, self.stalled(limits), slow, self.idle(limits)];
+                let paused = self.pause.deadline().map(|at| Deadline { at, why: "refusal" });
+                let all = [own, self.stalled(limits), slow, self.idle(limits), paused];
                 all.into_iter().flatten().min()
             }
             Phase::Draining => self.stalled(limits),

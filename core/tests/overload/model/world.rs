@@ -99,8 +99,6 @@ struct Link {
     /// Bytes in the kernel of the server.
     inbox: VecDeque<u8>,
     queued: bool,
-    /// What is in the inbox came since the core last looked.
-    came: bool,
     answer: Vec<u8>,
 }
 
@@ -118,8 +116,6 @@ pub(crate) struct World<'a> {
     chance: Chance,
     /// The time: when the core is free.
     now: u64,
-    /// When it last had looked at all of them.
-    looked: u64,
     /// Until when it works and does not look.
     slice_end: u64,
     next_away: u64,
@@ -144,7 +140,7 @@ impl<'a> World<'a> {
             .map(|i| {
                 let id = engine.accept(Tick::ZERO, &Peer::Virtual(i as u64)).expect("room");
                 by_slot[id.slot as usize] = i;
-                Link { id, inbox: VecDeque::new(), queued: false, came: false, answer: Vec::new() }
+                Link { id, inbox: VecDeque::new(), queued: false, answer: Vec::new() }
             })
             .collect();
         Self {
@@ -158,7 +154,6 @@ impl<'a> World<'a> {
             sequence: 0,
             chance: Chance(setup.seed),
             now: 0,
-            looked: 0,
             slice_end: 0,
             next_away: 0,
             requests: Vec::new(),
@@ -225,8 +220,8 @@ impl<'a> World<'a> {
         if let Some(link) = self.ready.pop_front() {
             self.turn(link);
             if self.ready.is_empty() {
-                self.looked = self.now;
-                self.slice_end = self.now + self.setup.slice;
+                let gathers = self.engine.gathers_until(Tick(self.now));
+                self.slice_end = (self.now + self.setup.slice).max(gathers.map_or(0, |at| at.0));
             }
         } else if !self.work() {
             let next = self.events.peek().map(|Reverse((at, ..))| *at);
@@ -271,7 +266,6 @@ impl<'a> World<'a> {
                 let work = self.setup.shape.draw(&mut self.chance, service - read - write);
                 let index = self.requests[number as usize].conn as usize;
                 let link = &mut self.links[index];
-                link.came |= link.inbox.is_empty();
                 link.inbox.extend(number.to_be_bytes());
                 link.inbox.extend(work.to_be_bytes());
                 self.make_ready(index);
@@ -328,9 +322,6 @@ impl<'a> World<'a> {
         if self.engine.wants(link.id).has(Wants::AGAIN) {
             self.engine.resume(link.id, now);
         } else {
-            if std::mem::take(&mut link.came) {
-                self.engine.input_waits(link.id, now, Tick(self.looked));
-            }
             let n = self.engine.receive(link.id, now, link.inbox.make_contiguous());
             link.inbox.drain(..n);
             self.now += if n > 0 { self.setup.read } else { 0 };

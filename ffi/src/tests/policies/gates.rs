@@ -272,22 +272,6 @@ pub(super) fn refusal_pause(n: &mut Numbers<'_>) {
         // SAFETY: as above.
         let until = unsafe { drywire_refusal_window_pauses_until(&window, from, now) };
         assert_eq!(until, never(rust_window.pauses_until(from, Tick(now))));
-        let (length, since) = (n.u64(), n.u64());
-        // SAFETY: as above.
-        let until =
-            unsafe { drywire_refusal_window_waits_until(&window, length, from, since, now) };
-        let end = rust_window.waits_until(ns(length), from, Tick(since), Tick(now));
-        assert_eq!(until, never(end));
-        if n.bit() {
-            rust.served();
-            // SAFETY: as above.
-            assert_eq!(unsafe { drywire_refusal_pause_served(&mut c) }, DRYWIRE_OK);
-        }
-        if n.bit() {
-            rust.input_waits(end);
-            // SAFETY: as above.
-            assert_eq!(unsafe { drywire_refusal_pause_input_waits(&mut c, until) }, DRYWIRE_OK);
-        }
         if n.bit() {
             rust.drained();
             // SAFETY: as above.

@@ -2,7 +2,7 @@
 """Overload on real sockets: the sudoku service at 0.5 to 5 times its capacity, as Markdown.
 
     bench/overload.py                  # about twenty minutes; wants two idle cores
-    bench/overload.py --repetitions 1 --calmest 1 --duration 2 --pauses 3500us
+    bench/overload.py --repetitions 1 --calmest 1 --duration 2 --pauses 4ms
 
 The server runs alone on core 0 with one thread, `drywire load sudoku curve` on core 1: hard
 boards, 100 connections, open loop, clients that give up after 50 ms. Once with each of --pauses
@@ -71,7 +71,7 @@ def parse_arguments():
     parser.add_argument("--calmest", type=int, default=5, help="how many of them count (default 5)")
     parser.add_argument("--duration", type=float, default=2, help="seconds of each point (default 2)")
     parser.add_argument("--loads", default="0.5,0.8,1,1.5,2,3,5", help="multiples of the capacity")
-    parser.add_argument("--pauses", default="3500us,0", help="values of --refusal-pause (default 3500us,0)")
+    parser.add_argument("--pauses", default="4ms,0", help="values of --refusal-pause (default 4ms,0)")
     parser.add_argument("--drywire", help="an existing binary; by default a release build of this tree")
     options = parser.parse_args()
     if options.repetitions < 1 or options.duration <= 0:

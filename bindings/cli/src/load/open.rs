@@ -54,7 +54,7 @@ pub(crate) fn schedule(arrivals: Arrivals, rate: f64, duration: Duration, seed: 
     while at < end {
         match arrivals {
             Arrivals::Poisson => {
-                due.push(Due { at: at as u64, on: random.u32(..) as usize });
+                due.push(Due { at: at as u64, on: random.usize(..) });
                 at -= gap * (1.0 - random.f64()).ln();
             }
             Arrivals::Constant => {
@@ -77,8 +77,6 @@ pub(crate) struct OpenLoop<W: Workload> {
     links: Vec<Link<W::Conn>>,
     workload: W,
     due: Vec<Due>,
-    /// Those that were given something to send.
-    touched: Vec<usize>,
     /// Nothing is read before this.
     hold: Duration,
     patience: Duration,
@@ -110,7 +108,7 @@ impl<W: Workload> OpenLoop<W> {
             links.push(Link { stream: Some(stream), conn, out: Outbox::new(), carry: Vec::new() });
         }
         let scratch = vec![0; READ_SIZE].into();
-        Ok(Self { poll, links, workload, due, touched: Vec::new(), hold, patience, scratch })
+        Ok(Self { poll, links, workload, due, hold, patience, scratch })
     }
 
     /// The workload, for the next phase.
@@ -175,16 +173,15 @@ impl<W: Workload> OpenLoop<W> {
             let Due { at, on } = self.due[*next];
             *next += 1;
             let index = on % self.links.len();
-            self.touched.push(index);
             let link = &mut self.links[index];
             if !self.workload.ask(&mut link.conn, at, &mut link.out, tally) {
                 tally.complain(|| "a connection's window was full: use more of them".to_owned());
             }
         }
-        // A second write of the same one finds nothing to send.
-        let mut touched = core::mem::take(&mut self.touched);
-        touched.drain(..).for_each(|index| self.write(index, tally));
-        self.touched = touched;
+        for at in from..*next {
+            // The second write of a connection finds nothing to send.
+            self.write(self.due[at].on % self.links.len(), tally);
+        }
         let sent = nanos(start.elapsed());
         for due in &self.due[from..*next] {
             tally.lagged(sent.saturating_sub(due.at));
